@@ -1,4 +1,4 @@
-"""What augmentation costs an image, against torchvision's transforms image by image in the same run. It fails nothing:
+"""The time of augmentation per image, against torchvision's transforms image by image in the same run. It never fails:
 
 pytest -m slow tests/benchmarks/test_augment_speed.py -s
 """
@@ -49,7 +49,7 @@ OURS = {**AUGMENTATIONS, "simclr": VIEWS}
 
 
 def seconds(work: Callable[[], object], device: torch.device, times: int = 5) -> float:
-    """Return the median time of some repetitions, after one to warm up."""
+    """Return the median time of several repetitions after a warm-up."""
     found = []
     for _ in range(times + 1):
         start = time.perf_counter()
@@ -62,7 +62,7 @@ def seconds(work: Callable[[], object], device: torch.device, times: int = 5) ->
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_augmentation_of_a_batch(name: str) -> None:
-    """A batch augmented at once, each image drawn by itself, beside torchvision's transforms called for each image."""
+    """Measure the augmentation of a batch at once, and torchvision's transforms called for each image."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chance = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH_SIZE, 3, IMAGE_PX, IMAGE_PX), generator=chance).to(torch.uint8).to(device)

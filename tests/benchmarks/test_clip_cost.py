@@ -1,4 +1,4 @@
-"""What images over time cost a run: its training seconds with and without them, in turns. It fails nothing:
+"""The cost of predictions over time for a run: its training seconds with and without them, alternating. It never fails:
 
 pytest -m slow tests/benchmarks/test_clip_cost.py -s
 """
@@ -29,9 +29,9 @@ SETTINGS = {"architecture": "unet-mobilenet_v2", "image_px": 96, "batch_size": 8
 
 
 def test_training_with_a_clip(tmp_path: Path) -> None:
-    """Epochs of some dozens of steps with a frame each, beside the same epochs without; the ratio is of the medians."""
+    """Measure epochs of a few dozen steps with a frame each, and the same epochs without; the ratio is of the medians."""
     data = prepare(DataSpec(Generated("generated_near"), None, 96), FolderStore(tmp_path / "store"), lambda *_: None)
-    sets = [ImageSet(data, part) for part in np.split(np.arange(320), [240])]  # 30 steps and 80 validation images an epoch
+    sets = [ImageSet(data, part) for part in np.split(np.arange(320), [240])]  # 30 steps and 80 validation images per epoch
     recipe = Recipe.of(Settings.build(**SETTINGS, epochs=EPOCHS).model_dump())
     found: dict[bool, list[float]] = {False: [], True: []}
     device = Device("cpu", 1)
@@ -63,5 +63,5 @@ def test_training_with_a_clip(tmp_path: Path) -> None:
 
 
 def frames_of(folder: Path) -> Frames:
-    """Return the frames of the last turn with a clip."""
+    """Return the frames of the last run with a clip."""
     return Frames(folder / f"{TIMES} True", SHOWN)

@@ -1,4 +1,4 @@
-"""segsweep against a plain PyTorch script of the same settings, both trained until they have converged:
+"""segsweep against a plain PyTorch script with the same settings, both trained to convergence:
 
 SEGSWEEP_DATA=ROOT pytest -m slow tests/benchmarks/test_converged.py -s
 """
@@ -26,7 +26,7 @@ from segsweep.store.folder import FolderStore
 ROOT = os.environ.get("SEGSWEEP_DATA")
 SEEDS = (1, 2, 3)  # those of the confirmed runs of a study with three seeds
 SETTINGS = {"image_px": 96, "epochs": 12, "batch_size": 16, "learning_rate": 1e-3}
-T_995_4 = 4.604  # the quantile of Student's t with four degrees of freedom that 0.5 % exceed
+T_995_4 = 4.604  # the 99.5 % quantile of Student's t with four degrees of freedom
 LARGEST_DIFFERENCE = 0.05
 
 pytestmark = [
@@ -43,7 +43,7 @@ def pets_folder() -> Path:
 
 
 def run_segsweep(out: Path) -> tuple[Records, float]:
-    """Return the records of a study of one cell, and the CPU seconds that it took with one thread in this process."""
+    """Return the records of a study of one cell, and the CPU seconds that it used with one thread in this process."""
     study = Study(
         name="converged",
         target=Target("pets", classes="foreground", protocol="60-20-20"),
@@ -65,7 +65,7 @@ def run_segsweep(out: Path) -> tuple[Records, float]:
 
 
 def divided(store: FolderStore) -> tuple[dict[str, list[str]], float]:
-    """Return the names of the images that segsweep trained, validated and tested on, and the pet's share of the test's pixels."""
+    """Return the names of segsweep's training, validation and test images, and the pet's share of the test's pixels."""
     (folder,) = [path.parent for path in (store.root / DATA).glob("*/index.json")]
     data = Prepared.open(folder)
     split = split_target(data, "60-20-20")
@@ -74,7 +74,7 @@ def divided(store: FolderStore) -> tuple[dict[str, list[str]], float]:
 
 
 def run_plain(names: dict[str, list[str]]) -> tuple[list[dict[str, float]], float]:
-    """Return a row per seed of the plain script, which runs in a process of its own, and the CPU seconds that it took."""
+    """Return one row per seed of the plain script, which runs in a separate process, and the CPU seconds that it used."""
     job = json.dumps({"names": names, "seeds": SEEDS, **SETTINGS})
     command = [sys.executable, str(Path(__file__).with_name("plain_pets.py")), str(pets_folder())]
     start = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -84,7 +84,7 @@ def run_plain(names: dict[str, list[str]]) -> tuple[list[dict[str, float]], floa
 
 
 def test_the_plain_script_shares_no_code() -> None:
-    """The plain script imports nothing of segsweep."""
+    """The plain script imports nothing from segsweep."""
     text = Path(__file__).with_name("plain_pets.py").read_text(encoding="utf-8")
     imported = {line.split()[1].partition(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
     assert imported == {"copy", "json", "sys", "time", "pathlib", "numpy", "segmentation_models_pytorch", "torch", "PIL"}
@@ -120,4 +120,6 @@ def test_a_converged_run_is_as_good_as_plain_pytorch(tmp_path: Path) -> None:
     print(f"difference {difference:+.4f}, bound {min(bound, LARGEST_DIFFERENCE):.4f}")
     assert len(ours_iou) == len(plain_iou) == len(SEEDS)
     assert abs(difference) <= min(bound, LARGEST_DIFFERENCE)
-    assert min(mean(ours_iou), mean(plain_iou)) > pet_share + LARGEST_DIFFERENCE  # IoU of pet everywhere
+    assert (
+        min(mean(ours_iou), mean(plain_iou)) > pet_share + LARGEST_DIFFERENCE
+    )  # the pet's share is the IoU of predicting the pet everywhere

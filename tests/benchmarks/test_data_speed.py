@@ -1,4 +1,4 @@
-"""How fast images come, against the naive way in the same run. It is printed, and fails nothing:
+"""The speed of loading images, against the naive way in the same run. It is printed, and never fails:
 
 pytest -m slow tests/benchmarks/test_data_speed.py -s
 """
@@ -28,7 +28,7 @@ BATCH_SIZE = 16
 
 
 def seconds(work: Callable[[], object], times: int = 5) -> float:
-    """Return the median time of some repetitions, after one to warm up."""
+    """Return the median time of several repetitions after a warm-up."""
     work()
     found = []
     for _ in range(times):
@@ -39,7 +39,7 @@ def seconds(work: Callable[[], object], times: int = 5) -> float:
 
 
 def photographs(folder: Path, count: int) -> Folder:
-    """Write images of 500x375, smooth and grainy as photographs are, with masks."""
+    """Write images of 500x375, smooth and grainy like photographs, with masks."""
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -54,7 +54,7 @@ def photographs(folder: Path, count: int) -> Folder:
 
 
 def test_epochs_from_prepared_arrays(tmp_path: Path) -> None:
-    """Epochs of batches from prepared arrays, beside decoding and resizing every image in every epoch."""
+    """Measure epochs of batches from prepared arrays, and decoding and resizing of every image in every epoch."""
     dataset = photographs(tmp_path / "photographs", IMAGES)
     started = time.perf_counter()
     prepared = prepare(DataSpec(dataset, None, IMAGE_PX), FolderStore(tmp_path / "store"), lambda *_: None)

@@ -1,11 +1,11 @@
-"""How well a cell's setting is chosen under each stopping rule, and at what cost: invented curves replayed through the rules.
+"""The quality of the chosen settings under each stopping rule, and the cost: invented curves are replayed through the rules.
 
 pytest -m slow tests/benchmarks/test_early_stopping_replay.py -s
 
 A cell has the first points of `LogUniform(1e-5, 1e-2)`. Its curves rise by a power law of the epochs to a value that is best at
 one rate, in three families: `plain`; `cross`, where lower rates are slower and curves cross; `flat`, where many rates are nearly
 as good. Readings have errors ("noise", a standard deviation), which may persist between epochs. A setting counts as well chosen
-where its best noise-free epoch is within 0.01 IoU of that of the cell's best setting. Nothing is timed, so figures do not depend
+if its best noise-free epoch is within 0.01 IoU of that of the cell's best setting. Nothing is timed, so the figures do not depend
 on the machine.
 """
 
@@ -27,7 +27,7 @@ from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.points import tuning_points
 
 CELLS = 500  # of each family
-FAMILIES = {  # decades of speed that a decade of rate makes, the power of the curves, how narrow the best is
+FAMILIES = {  # decades of speed per decade of rate, power of the curves, width of the optimum
     "plain": (0.15, 1.0, 0.5),
     "cross": (0.55, 0.9, 0.5),
     "flat": (0.35, 0.9, 0.15),
@@ -43,7 +43,7 @@ NEAR = 0.01
 
 @dataclass(frozen=True)
 class Curves:
-    """One cell: what every trial reads after every epoch (trials, epochs), and how good its setting is (trials)."""
+    """One cell: the reading of every trial after every epoch (trials, epochs), and the quality of its setting (trials,)."""
 
     readings: np.ndarray
     worth: np.ndarray
@@ -51,7 +51,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Means over cells, in per cent: the best setting chosen, one within 0.01 of it chosen, epochs run of those planned."""
+    """Means over cells, in per cent: best setting chosen, setting within 0.01 of it chosen, share of the planned epochs run."""
 
     best: float
     near: float
@@ -87,14 +87,14 @@ def invented(
 
 
 def chosen(readings: np.ndarray, run: list[int]) -> int:
-    """Return the trial that the planner would choose: of those that finished, the best mean of the last three readings."""
+    """Return the trial that the planner would choose: among finished trials, the best mean of the last three readings."""
     scores = [readings[trial, max(0, epochs - SMOOTHED) : epochs].mean() for trial, epochs in enumerate(run)]
     longest = max(run)
     return max((trial for trial, epochs in enumerate(run) if epochs == longest), key=lambda trial: scores[trial])
 
 
 def replayed(rule: EarlyStopping | None, readings: np.ndarray, workers: int) -> tuple[int, int]:
-    """Run a cell's trials on workers that all take as long for an epoch; return the chosen trial, and how many epochs ran."""
+    """Run a cell's trials on workers with equal time per epoch; return the chosen trial, and the number of epochs run."""
     stopping, (trials, planned) = PerCellStopping(rule), readings.shape
     run, waiting, active = [0] * trials, list(range(trials)), list[int]()
     while waiting or active:
@@ -113,7 +113,7 @@ def replayed(rule: EarlyStopping | None, readings: np.ndarray, workers: int) -> 
 
 
 def halved_with_parking(readings: np.ndarray, rungs: tuple[int, ...] = (1, 3)) -> tuple[int, int]:
-    """Choose by synchronous halving, which pauses trials at rungs until all are there: no rule can do that yet."""
+    """Choose by synchronous halving, which pauses trials at rungs until all have arrived; no rule of segsweep does that yet."""
     left, run = list(range(len(readings))), [0] * len(readings)
     for rung in (*rungs, readings.shape[1]):
         for trial in left:
@@ -124,7 +124,7 @@ def halved_with_parking(readings: np.ndarray, rungs: tuple[int, ...] = (1, 3)) -
 
 
 def outcome(cells: Iterator[Curves], choose: Callable[[np.ndarray], tuple[int, int]]) -> Outcome:
-    """Return how well the settings of cells are chosen, and at what cost."""
+    """Return the quality of the chosen settings of cells, and the cost."""
     best, near, share = [], [], []
     for cell in cells:
         trial, epochs = choose(cell.readings)
@@ -153,14 +153,16 @@ def row(name: str, workers: int, *world: float) -> Outcome:
 
 @pytest.mark.parametrize("workers", [1, 8])
 def test_a_race_finds_a_good_setting_at_under_half_the_epochs(workers: int) -> None:
-    """In 95 of 100 cells a race of eight trials chooses within 0.01 IoU of the best, at 45 % of the epochs at most."""
+    """In 95 of 100 cells, a race of eight trials chooses a setting within 0.01 IoU of the best with at most 45 % of epochs."""
     found = over_families(lambda readings: replayed(PerCellRacing(), readings, workers), 8, 10, 0.01, cells=60)
     assert found.near >= 95
     assert found.epochs <= 45
 
 
 def test_replayed_choices_are_those_of_the_curves() -> None:
-    """Without a rule every epoch runs and the best end is chosen; ASHA with a bad trial first pays for it alone."""
+    """Without a rule, every epoch runs and the best final reading is chosen; ASHA with a bad first trial pays only for that
+    trial.
+    """
     readings = np.array([[0.1, 0.2, 0.3], [0.3, 0.4, 0.5], [0.2, 0.1, 0.1]])
     assert replayed(None, readings, 2) == (1, 9)
     assert replayed(PerCellASHA(1, 2), readings, 1) == (1, 3 + 3 + 1)
@@ -170,7 +172,7 @@ def test_replayed_choices_are_those_of_the_curves() -> None:
 
 
 def test_recorded_curves_are_those_of_the_records(finished: Path, tmp_path: Path) -> None:
-    """The CSV has the validation IoU of every epoch of the tuning trials, and leaves out cells in which a trial was stopped."""
+    """The CSV has the validation IoU of every epoch of the tuning trials, and leaves out cells with a stopped trial."""
     records = load(finished / "runs" / "tiny")
     curves_table(records).to_csv(tmp_path / "curves.csv", index=False)
     cells = read_curves(tmp_path / "curves.csv")
@@ -206,7 +208,7 @@ def test_the_rules_side_by_side(trials: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_other_lengths_and_errors_that_persist() -> None:
-    """A race chooses a good setting as often as ASHA also in 3, 5 and 30 epochs and with errors that persist."""
+    """A race chooses a good setting as often as ASHA in 3, 5 and 30 epochs and with persistent errors."""
     print()
     for epochs, *errors_like in ((3, 0.01), (5, 0.01), (30, 0.01), (10, 0.01, 0.7), (10, 0.03, 0.7)):
         for workers in (1, 4):
@@ -217,7 +219,7 @@ def test_other_lengths_and_errors_that_persist() -> None:
 
 @pytest.mark.slow
 def test_recorded_curves() -> None:
-    """Full curves of real runs, replayed: no bar, since what a run reads is all that is known of a setting's worth."""
+    """Replay full curves of real runs: there is no bound, since the readings are all that is known of a setting's quality."""
     if not RECORDED.is_file():
         pytest.skip(f"no {RECORDED.name}: record tuning trials with early_stopping=none, and see tuning_curves.py")
     cells = [Curves(readings, np.array([each[-SMOOTHED:].mean() for each in readings])) for readings in read_curves(RECORDED)]

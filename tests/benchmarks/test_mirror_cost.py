@@ -1,4 +1,4 @@
-"""What a mirror in W&B costs a study, also when W&B is slow, refuses, or never answers."""
+"""The cost of a mirror in W&B for a study, also if W&B is slow, refuses, or never answers."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ HOMES = {"no mirror": None, "W&B answers": None, "1 s late": Slow(1.0), "refuses
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_mirror_cost(tiny_study: Study, tmp_path, monkeypatch):
-    """Measures whole runs of a study of 16 trials and a stage, in turns; the baseline is the same study without a mirror."""
+    """Measure whole runs of a study of 16 trials and a stage, alternating; the baseline is the same study without a mirror."""
     seconds: dict[str, list[float]] = {destination: [] for destination in HOMES}
     for number in range(ROUNDS):
         for destination, fault in HOMES.items():
@@ -44,7 +44,7 @@ def test_mirror_cost(tiny_study: Study, tmp_path, monkeypatch):
 
 
 def _end_mirror(folder: Path) -> None:
-    """End what a command has left sending."""
+    """End the sender that a command has left running."""
     for process in psutil.process_iter():
         try:
             if any(str(folder) in word for word in process.cmdline()):

@@ -1,9 +1,9 @@
-"""What planning costs, and how near its order comes to the shortest time: `pytest -m slow -s FILE` with this file.
+"""The cost of planning, and the distance of its order from the shortest time: `pytest -m slow -s FILE` with this file.
 
 Whole studies are simulated. A stage takes 600 s; an epoch takes 20 s, in trials of every third fraction 60 s; a trial has ten.
-Prices are the true durations. "plain" is the same study with equal prices. The bound is what no order can beat: the longest path
-of tasks; all work divided by the workers, where those that nothing can run on before the first stage is built count as idle; and
-the rounds of tuning trials, which are not divisible, before a confirmed run.
+Prices are the true durations. "plain" is the same study with equal prices. No order can undercut the bound, the largest of: the
+longest path of tasks; all work divided by the workers, where workers without possible work before the end of the first stage
+count as idle; and the rounds of tuning trials, which are not divisible, before a confirmed run.
 """
 
 import math
@@ -25,7 +25,7 @@ LIMIT_CPU_SECONDS = 20.0  # for 10,000 trials on 512 workers, on a machine of 20
 
 
 def plan_of(trials: int, stopping: EarlyStopping | None = None) -> Plan:
-    """Return a study of about so many trials; 50 of its stages are sources."""
+    """Return a study of about `trials` trials; 50 of its stages are sources."""
     cells = trials // (TUNING + SEEDS)
     shares = max(1, cells // 50)
     study = Study(
@@ -45,17 +45,17 @@ def plan_of(trials: int, stopping: EarlyStopping | None = None) -> Plan:
 
 
 def epoch_seconds(task: Task) -> float:
-    """Return how long an epoch takes: cells of a third of the fractions have long ones."""
+    """Return the duration of an epoch: cells of a third of the fractions have long ones."""
     return LONG_EPOCH_SECONDS if round(task.spec.settings.fraction * 1000) % 3 == 0 else EPOCH_SECONDS
 
 
 def price(task: Task) -> float:
-    """Return how long a task takes."""
+    """Return the duration of a task."""
     return STAGE_SECONDS if task.results is None else task.results * epoch_seconds(task)
 
 
 def bound_seconds(plan: Plan, workers: int) -> float:
-    """Return a time that no order of the tasks can beat."""
+    """Return a time that no order of the tasks can undercut."""
     work = STAGE_SECONDS * len(plan.stages())
     longest = 0.0
     for cell in plan.cells:
@@ -74,7 +74,7 @@ def invented(trial: Trial, epoch: int) -> float:
 
 
 def simulate(plan: Plan, workers: int, *, prices: bool = True) -> tuple[float, float]:
-    """Return the CPU seconds that planning took, and the simulated time of the study."""
+    """Return the CPU seconds of planning, and the simulated time of the study."""
     built: dict[str, str] = {}
     started = time.process_time()
     planner = Planner(plan, lambda _, key: built.get(key), **({"price": price} if prices else {}))
@@ -90,7 +90,7 @@ def simulate(plan: Plan, workers: int, *, prices: bool = True) -> tuple[float, f
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("trials", [1000, 4000, 10_000])
 def test_planning_costs_little_and_comes_near_the_bound(trials: int) -> None:
-    """The simulated time of a study is at most 1.1 times the bound on any number of workers."""
+    """The simulated time of a study is at most 1.1 times the bound for any number of workers."""
     started = time.process_time()
     plan = plan_of(trials)
     print(f"\n{plan.trials} trials, {len(plan.stages())} stages: planned in {time.process_time() - started:.1f} CPU-s")
@@ -106,7 +106,7 @@ def test_planning_costs_little_and_comes_near_the_bound(trials: int) -> None:
 
 @pytest.mark.slow
 def test_planning_with_early_stopping_costs_little() -> None:
-    """Racing compares the curves of one cell alone, so its cost grows with the number of trials, not with its square."""
+    """Racing compares only the curves of one cell, so its cost grows with the number of trials, not with its square."""
     for trials in (1000, 10_000):
         plan = plan_of(trials, PerCellRacing())
         cpu, seconds = simulate(plan, 512)

@@ -1,4 +1,4 @@
-"""What Ray costs between trials, beside a fresh process for every trial, measured in the same run. Printed; fails nothing:
+"""The time of Ray between trials, beside a fresh process for every trial, in the same run. It is printed, and never fails:
 
 pytest -m slow tests/benchmarks -s
 """
@@ -28,7 +28,7 @@ TRIALS, FRESH = 60, 4
 
 @pytest.fixture
 def one_cpu() -> Iterator[None]:
-    """A cluster with one place, so that trials follow one another on one worker."""
+    """Start a cluster with one slot, so that trials follow each other on one worker."""
     ray.shutdown()
     ray.init(address="local", num_cpus=1, log_to_driver=False, object_store_memory=2**28)
     yield
@@ -36,7 +36,9 @@ def one_cpu() -> Iterator[None]:
 
 
 class Clock:
-    """Notes when each trial's first training step began and when its last message came, and what the processes took."""
+    """Records when each trial's first training step started and when its last message arrived, and the resources of the
+    processes.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.first_step: dict[str, float] = {}
@@ -64,7 +66,7 @@ class Clock:
         self.memory_mib.append(sum(process.memory_full_info().pss for process in ours) / 2**20)
 
     def gaps(self) -> list[float]:
-        """Return the seconds from each trial's last message to the next one's first step."""
+        """Return the seconds from each trial's last message to the first step of the next trial."""
         order = sorted(self.end, key=self.end.__getitem__)
         return [self.first_step[after] - self.end[before] for before, after in pairwise(order)]
 
@@ -75,7 +77,7 @@ def many(study: Study, count: int) -> Study:
 
 @pytest.mark.usefixtures("one_cpu")
 def test_seconds_between_trials(tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sixty tiny trials on one warm worker, and a few that each get a fresh process."""
+    """Run sixty tiny trials on one warm worker, and a few with a fresh process each."""
     warm = Clock(monkeypatch)
     segsweep.run(many(tiny_study, TRIALS), out=tmp_path / "warm" / "runs", threads=1)
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Records of ten thousand trials of fifty epochs, written by the real driver, beside naive ways in the same run. Fails nothing:
+"""Records of ten thousand trials of fifty epochs, written by the real driver, beside naive ways in the same run. It never fails:
 
 pytest -m slow tests/benchmarks/test_records_scale.py -s
 """
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CELLS, TUNING, SEEDS, EPOCHS = 1000, 7, 3, 50  # 10,000 trials
 RUNNING = 8
-STRETCH = 1000  # trials over which "early" and "late" are taken
+STRETCH = 1000  # trials over which "early" and "late" are averaged
 CLASSES = ("background", "foreground")
 TESTED = "accuracy mean_accuracy precision recall f1 iou mean_iou weighted_iou dice iou_background iou_foreground boundary_f loss"
 QUERY = "select source, avg(test_iou) from trials where phase='confirm' group by 1"
@@ -59,7 +59,7 @@ def many_trials() -> Plan:
 
 
 def messages(task: Task, rng: random.Random) -> Iterator[Body]:
-    """What a worker would tell of a trial, with invented numbers."""
+    """Return the messages of a worker about a trial, with invented numbers."""
     yield Started({"device": "cuda:0", "train_images": 2208, "val_images": 736, "transfer_report": "kept all 120 tensors " * 20})
     for epoch in range(1, EPOCHS + 1):
         val = Scores(*(rng.random() for _ in range(8)), class_iou=(rng.random(), rng.random()))
@@ -79,14 +79,14 @@ def messages(task: Task, rng: random.Random) -> Iterator[Body]:
 
 @dataclass
 class Took:
-    """How long some calls took, in ms: kept as sums, so that measuring takes no memory."""
+    """Durations of calls in ms, kept as sums, so that measuring uses no memory."""
 
     calls: int = 0
     total: float = 0.0
     longest: float = 0.0
 
     def __call__(self, work: Callable[[], Any]) -> Any:
-        """Return what a call returns, and note how long it took."""
+        """Return the result of a call, and record its duration."""
         start = time.perf_counter()
         result = work()
         took = 1000 * (time.perf_counter() - start)
@@ -103,7 +103,7 @@ class Took:
 
 @dataclass
 class Stretch:
-    """What the driver took over a stretch of trials, and MiB of its process at the end."""
+    """Durations in the driver over a range of trials, and MiB of its process at the end."""
 
     epoch: Took = field(default_factory=Took)
     end: Took = field(default_factory=Took)
@@ -112,7 +112,7 @@ class Stretch:
 
 
 def drive(driver: Driver) -> list[Stretch]:
-    """Let a driver hand out and record all trials, eight at a time, and return what that cost by stretches of trials."""
+    """Let a driver schedule and record all trials, eight at a time, and return the cost by ranges of trials."""
     rng, running, stretches, ended = random.Random(0), deque[tuple[Task, Iterator[Body]]](), [Stretch()], 0
     while True:
         now = stretches[-1]
@@ -147,14 +147,14 @@ def write_many(folder: Path) -> list[Stretch]:
 
 
 def read_parts(folder: Path) -> list[pd.DataFrame]:
-    """Every table of every part by pandas, joined; what stands twice would count twice."""
+    """Return every table of every part by pandas, joined; repeated rows would count twice."""
     files = sorted((folder / "parts").glob("*/*.parquet"))
     names = sorted({file.name for file in files})
     return [pd.concat([pd.read_parquet(file) for file in files if file.name == name]) for name in names]
 
 
 def test_records_of_ten_thousand_trials(tmp_path: Path) -> None:
-    """Appending early and late, loading, asking by SQL, and memory, beside a CSV rewritten per epoch and a read per part."""
+    """Measure early and late appends, loading, SQL queries and memory, beside a CSV rewritten per epoch and a read per part."""
     stretches, folder = write_many(tmp_path), tmp_path / "many"
     early, late = stretches[0], stretches[-1]
     loading, reading, asking, once, again = Took(), Took(), Took(), Took(), Took()

@@ -1,4 +1,4 @@
-"""Ratios against the naive way, measured in the same run. They are printed, and fail nothing:
+"""Ratios against the naive way, measured in the same run. They are printed, and never fail:
 
 pytest -m slow tests/benchmarks -s
 """
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def seconds(work: Callable[[], object], times: int = 5) -> float:
-    """Return the median time of some repetitions, after one to warm up."""
+    """Return the median time of several repetitions after a warm-up."""
     work()
     found = []
     for _ in range(times):
@@ -34,7 +34,7 @@ def report(what: str, naive: float, ours: float) -> None:
 
 @pytest.mark.parametrize("name", ["unet16", "unet-mobilenet_v2"])
 def test_fused_optimiser_steps(name: str) -> None:
-    """A fused step of Adam, beside the loop over tensors that torch takes on a CPU by default."""
+    """Measure a fused step of Adam, and the loop over tensors that torch uses on a CPU by default."""
     times = []
     for fused in (False, True):
         model = build_model(name, 2, seed=0)

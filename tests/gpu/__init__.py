@@ -1,1 +1,1 @@
-"""Proof and measurement of everything that needs a GPU: `python -m tests.gpu --out DIR`. See README.md."""
+"""Checks and measurements of everything that needs a GPU: `python -m tests.gpu --out DIR`. See README.md."""

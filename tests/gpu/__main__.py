@@ -9,7 +9,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from gpu.blocked import block_imports  # noqa: E402  # the two paths must be known before
+from gpu.blocked import block_imports  # noqa: E402  # the two paths must be set before
 from gpu.parts import PARTS  # noqa: E402
 from gpu.rows import read_rows, write_row  # noqa: E402
 from gpu.runner import Options, run_parts  # noqa: E402

@@ -1,4 +1,4 @@
-"""Imports that the kit does without: they raise, so that a machine without these packages is rehearsed everywhere."""
+"""A finder that blocks imports: the kit must run without these packages, as on machines that lack them."""
 
 import sys
 from collections.abc import Sequence
@@ -17,5 +17,5 @@ class _Blocker(MetaPathFinder):
 
 
 def block_imports() -> None:
-    """Have every later import of a blocked package in this process raise `ModuleNotFoundError`."""
+    """Make every later import of a blocked package in this process raise `ModuleNotFoundError`."""
     sys.meta_path.insert(0, _Blocker())

@@ -1,4 +1,4 @@
-"""Generated images that a network can learn from: brightness says the class of each quarter."""
+"""Generated images that a network can learn: brightness determines the class of each quarter."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from segsweep.training.batches import ImageSet
 
 
 def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, seed: int = 0) -> ImageSet:
-    """Return `count` noisy images; where `ignored`, parts of unequal size are in each mask."""
+    """Return `count` noisy images with masks; with `ignored`, parts of unequal size are ignored in each mask."""
     rng = np.random.default_rng(seed)
     masks = rng.integers(classes, size=(count, 2, 2)).repeat(image_px // 2, 1).repeat(image_px // 2, 2).astype(np.uint8)
     noise = rng.integers(0, 60, size=(count, image_px, image_px, 3), dtype=np.uint8)
@@ -34,7 +34,7 @@ def draw(count: int, image_px: int, classes: int = 2, ignored: bool = False, see
 
 
 def draw_patches(count: int, image_px: int, seed: int = 0) -> ImageSet:
-    """Return unlabelled images that differ from one another: coloured patches under noise."""
+    """Return unlabelled images that all differ: coloured patches with noise."""
     labelled = draw(count, image_px, seed=seed)
     rng, side = np.random.default_rng(seed), image_px // 8
     patches = rng.integers(196, size=(count, 8, 8, 3), dtype=np.uint8).repeat(side, axis=1).repeat(side, axis=2)

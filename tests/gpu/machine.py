@@ -1,4 +1,4 @@
-"""What the machine is: card, driver, versions."""
+"""Facts of the machine: card, driver, versions."""
 
 import platform
 import subprocess
@@ -10,7 +10,7 @@ from gpu.rows import Row, note
 
 
 def machine_rows() -> Iterator[Row]:
-    """Yield card, driver and versions; "no GPU" where there is none."""
+    """Yield card, driver and versions; "no GPU" without a card."""
     yield note("! card", torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()

@@ -1,4 +1,4 @@
-"""The process of one part: `python -m gpu.part NAME ...`. It writes every row when it is known."""
+"""The process of one part: `python -m gpu.part NAME ...`. It writes every row as soon as it is known."""
 
 import argparse
 import math
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Run the part that the command line names."""
+    """Run the part of the command line."""
     parser = argparse.ArgumentParser(prog="python -m gpu.part")
     parser.add_argument("name", choices=[part.name for part in PARTS])
     parser.add_argument("--device", required=True)
@@ -38,7 +38,7 @@ def main() -> None:
         try:
             part_context.device.set_up()
             checks = part.checks()
-        except Exception as error:  # a module that is missing here, or a broken driver
+        except Exception as error:  # a module is missing on this machine, or the driver is broken
             traceback.print_exc(file=sys.stderr)
             emit(failure("start", error))
             return
@@ -60,7 +60,9 @@ def run_checks(checks: tuple[Check, ...], part_context: PartContext, emit: Calla
 
 
 def failure(what: str, error: BaseException) -> Row:
-    """Return the row of an error: its type, its first line, where it was raised, and the last line of ours before that."""
+    """Return the row of an error: its type, its first line, the line that raised it, and the last line of this repository before
+    it.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "site-packages" not in frame.filename and "/lib/python" not in frame.filename]
     places = [f"{_short(frame.filename)}:{frame.lineno}" for frame in (*ours[-1:], *frames[-1:])]

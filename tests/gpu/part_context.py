@@ -1,4 +1,4 @@
-"""Where a part runs and how large."""
+"""The device, size and folders of a part."""
 
 import gc
 import math
@@ -18,7 +18,7 @@ Size = TypeVar("Size")
 class PartContext:
     """The device of a part, whether it runs at tiny size, a scratch `folder`, and the folder `out` of the results.
 
-    `end` is when the part is stopped, by `time.monotonic`, which all processes of a machine share.
+    `end` is the time at which the part is stopped, by `time.monotonic`, which all processes of a machine share.
     """
 
     device: Device
@@ -33,7 +33,7 @@ class PartContext:
         return self.end - time.monotonic()
 
     def size(self, full: Size, tiny: Size) -> Size:
-        """Return one of two sizes."""
+        """Return the first size, or the second for tiny runs."""
         return tiny if self.tiny else full
 
     @property
@@ -42,7 +42,7 @@ class PartContext:
         return self.out / "results.jsonl"
 
     def release(self) -> None:
-        """Free all GPU memory that nothing refers to, so that checks do not see one another's."""
+        """Free all unreferenced GPU memory, so that checks do not affect each other."""
         gc.collect()
         if self.device.cuda:
             torch._C._cuda_clearCublasWorkspaces()

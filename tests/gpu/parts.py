@@ -1,6 +1,6 @@
-"""The parts of the kit: longest first of those that run side by side, then those that run alone.
+"""The parts of the kit: first those that run in parallel, the longest first, then those that run alone.
 
-Of the latter `rates` comes last: it uses the time that is left, and leaves out the cases at its end for which there is none.
+`rates` comes last: it uses the remaining time, and leaves out its last cases if no time remains.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Check = Callable[[PartContext], Iterator[Row]]
 class Part:
     """Some checks that run in a separate process.
 
-    `module` holds them as `CHECKS`; `seconds` limits their time. A part that measures time, or takes the whole card, runs
+    `module` holds them as `CHECKS`; `seconds` limits their time. A part that measures time, or needs the whole card, runs
     `alone`.
     """
 

@@ -1,4 +1,4 @@
-"""Several processes that work at once and answer through a queue."""
+"""Several processes that work at the same time and answer through a queue."""
 
 from collections.abc import Iterable
 from multiprocessing import Queue
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def answers(processes: Iterable[BaseProcess], queue: Queue, wait_seconds: float) -> list[Any]:
-    """Start processes, and return what each put into the queue behind its rank, in the order of ranks.
+    """Start processes, and return the answer that each put into the queue with its rank, in the order of ranks.
 
-    All are gone afterwards. Raises `queue.Empty` where one does not answer in time.
+    All processes have ended afterwards. Raises `queue.Empty` if one does not answer in time.
     """
     started = list(processes)
     for process in started:

@@ -11,7 +11,7 @@ Value = float | int | str | bool | None
 
 @dataclass(frozen=True)
 class Row:
-    """One result: `bound` says in text what was required, `passed` whether it held (None where nothing was required)."""
+    """One result: `bound` states the requirement as text, `passed` whether it is met (None without a requirement)."""
 
     what: str
     value: Value
@@ -22,7 +22,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """A row with the part that it belongs to."""
+    """A row with the name of its part."""
 
     part: str
     row: Row
@@ -34,7 +34,7 @@ def at_most(what: str, value: float, bound: float, unit: str = "") -> Row:
 
 
 def at_least(what: str, value: float, bound: float, unit: str = "") -> Row:
-    """Return a row that passes for a value from the bound on; NaN fails."""
+    """Return a row that passes for a value of at least the bound; NaN fails."""
     return Row(what, float(value), unit, f">= {bound:.3g}", bool(value >= bound))
 
 
@@ -44,7 +44,7 @@ def equal(what: str, value: Value, expected: Value, unit: str = "") -> Row:
 
 
 def holds(what: str, condition: bool, detail: str = "") -> Row:
-    """Return a row that passes where a condition holds."""
+    """Return a row that passes if a condition holds."""
     return Row(what, detail or ("yes" if condition else "no"), "", "must hold", bool(condition))
 
 
@@ -54,7 +54,7 @@ def note(what: str, value: Value, unit: str = "") -> Row:
 
 
 def write_row(path: Path, part: str, row: Row) -> None:
-    """Append a row to a JSON-lines file. Several processes may do so at once."""
+    """Append a row to a JSON-lines file. Several processes may do so at the same time."""
     values = asdict(row)
     if isinstance(row.value, float) and not math.isfinite(row.value):
         values["value"] = str(row.value)
@@ -63,7 +63,7 @@ def write_row(path: Path, part: str, row: Row) -> None:
 
 
 def read_rows(path: Path) -> Iterator[Result]:
-    """Yield the results of a JSON-lines file; nothing where there is no file."""
+    """Yield the results of a JSON-lines file; nothing if the file does not exist."""
     if not path.is_file():
         return
     for line in path.read_text(encoding="utf-8").splitlines():

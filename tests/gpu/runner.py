@@ -1,4 +1,4 @@
-"""Running each part in a separate process, each under a time limit, all under a budget."""
+"""The runner of parts: each in a separate process with a time limit, all within a budget."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ from gpu.rows import Row, note, write_row
 from gpu.table import write_table
 
 TESTS = Path(__file__).parents[1]
-LEAST_SECONDS = 10  # a part that would get less is skipped
+LEAST_SECONDS = 10  # a part with less time is skipped
 POLL_SECONDS = 0.1
-LOG_TAIL = 6000  # characters kept of what a part printed
+LOG_TAIL = 6000  # characters kept of a part's output
 
 
 @dataclass(frozen=True)
 class Options:
-    """How the parts run: on which device, how large, how many at once, and for how long in all."""
+    """Options of a run of the kit: device, size, number of parallel parts, and time in total."""
 
     out: Path
     device: str
@@ -43,9 +43,9 @@ class _Running:
 
 
 def run_parts(parts: Sequence[Part], options: Options) -> None:
-    """Run parts and write their rows, the table and the log into the folder `out`.
+    """Run parts, and write their rows, the table and the log into the folder `out`.
 
-    Parts that are to run alone come last, the others run `jobs` at once.
+    Parts that must run alone come last; the others run `jobs` at once.
     """
     end = time.monotonic() + options.seconds
     _run([part for part in parts if not part.alone], options, options.jobs, end)
@@ -79,7 +79,7 @@ def _start(part: Part, options: Options, end: float) -> _Running:
     inherited = os.environ.get("PYTHONPATH")
     paths = [str(TESTS), str(TESTS.parent), *([inherited] if inherited else [])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    if not part.alone and part.name != "determinism":  # which begins with the deterministic mode, so that this must set it
+    if not part.alone and part.name != "determinism":  # "determinism" must set this variable itself
         environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # some parts start CUDA before they use the mode
     now = time.monotonic()
     end = min(end, now + part.seconds)
@@ -97,7 +97,7 @@ def _start(part: Part, options: Options, end: float) -> _Running:
 
 
 def _finish(running: _Running, options: Options) -> None:
-    """Stop a part that has run too long, and write down how it ended."""
+    """Stop a part that has run too long, and record how it ended."""
     name, results = running.part.name, options.out / "results.jsonl"
     late = running.process.poll() is None
     if late:

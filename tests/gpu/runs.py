@@ -32,16 +32,16 @@ STANDARD: dict[str, Any] = {
 
 
 def recipe_of(epochs: int | None = 3, steps: int | None = None, validations: int | None = None, **values: Any) -> Recipe:
-    """Return a recipe: the standard one with some values changed."""
+    """Return the standard recipe with some values changed."""
     return Recipe(length=Length(None if steps else epochs, steps, validations), **{**STANDARD, **values})
 
 
 @dataclass
 class Run:
-    """A run of a recipe on a device over one checkpoint; calling `go` again resumes, with everything built anew.
+    """A run of a recipe on a device with one checkpoint; calling `go` again builds everything again and resumes.
 
-    `perturbation` is the relative standard deviation of a change of the initial weights: what it does to the losses says how
-    sensitive the run is to rounding.
+    `perturbation` is the relative standard deviation of a change of the initial weights: its effect on the losses measures the
+    run's sensitivity to rounding.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Run:
     state: TrainingState[SegmentationModel] | None = None
 
     def go(self, results: int | None = None) -> list[EpochResult]:
-        """Train until there are this many results, then stop; to the end for None."""
+        """Train until there are this many results, then stop; None trains to the end."""
         running = self.stream()
         found = list(itertools.islice(running, results))
         running.close()
@@ -95,7 +95,7 @@ def perturb(model: nn.Module, relative: float) -> None:
 
 
 def without_chance(model: nn.Module) -> None:
-    """Turn off dropout and stochastic depth, which draw otherwise on each device."""
+    """Turn off dropout and stochastic depth, whose random numbers differ between devices."""
     for module in model.modules():
         for name in ("p", "drop_prob"):
             if isinstance(getattr(module, name, None), float):

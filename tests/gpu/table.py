@@ -1,4 +1,4 @@
-"""The results as a Markdown table, and the summary that is printed last."""
+"""The results as a Markdown table, and the final summary."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def write_table(out: Path) -> None:
 
 
 def summary(out: Path) -> list[str]:
-    """Return at most 40 lines: the verdict, what failed, then the headlines as far as they fit."""
+    """Return at most 40 lines: the verdict, the failures, then the main results as far as they fit."""
     results = list(read_rows(out / "results.jsonl"))
     failed = [result for result in results if result.row.passed is False]
     lines = [f"FAILED {result.part}: {_text(result.row)}"[:240] for result in failed]

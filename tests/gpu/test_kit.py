@@ -1,4 +1,4 @@
-"""The kit for GPUs at tiny size on this machine: its logic, and most of its checks."""
+"""The GPU kit at tiny size on this machine: its logic, and most of its checks."""
 
 import json
 import os
@@ -37,14 +37,14 @@ def part_context(tmp_path):
 
 
 def test_nan_passes_no_bound():
-    """A value that is no number fails whatever it is compared with."""
+    """NaN fails every comparison."""
     nan = float("nan")
     assert not any(row.passed for row in (at_most("x", nan, 1), at_least("x", nan, 1), equal("x", nan, 1)))
     assert all(row.passed for row in (at_most("x", 1, 1), at_least("x", 1, 1), equal("x", 1, 1), holds("x", True)))
 
 
-def test_a_check_that_raises_costs_only_itself(part_context):
-    """Rows before an error are kept, the error is a failed row that says where it was raised, and the next check runs."""
+def test_a_check_that_raises_fails_alone(part_context):
+    """Rows before an error are kept, the error is a failed row with the line that raised it, and the next check runs."""
 
     def broken(_part_context):
         yield note("before", 1)
@@ -61,7 +61,7 @@ def test_a_check_that_raises_costs_only_itself(part_context):
     assert rows[1].value.startswith("RuntimeError: no kernel image (tests/gpu/test_kit.py:")
 
 
-def test_an_error_names_the_line_of_ours_and_the_last_one():
+def test_an_error_names_the_lines_of_the_repository_and_of_torch():
     """An error inside torch names the last line of the repository and the line in torch."""
     with pytest.raises(RuntimeError) as caught:
         torch.nn.functional.one_hot(torch.tensor([-1]))
@@ -75,7 +75,7 @@ def options(tmp_path):
 
 
 def stand_in(code):
-    """A command in the place of a part's."""
+    """Return a command that replaces that of a part."""
     return [sys.executable, "-c", f"import sys, time; out = sys.argv[-1] + '/results.jsonl'\n{code}"]
 
 
@@ -86,8 +86,8 @@ def outcomes(out: Path) -> dict[str, list[Row]]:
     return found
 
 
-def test_a_hang_and_a_crash_lose_nothing_else(options, monkeypatch):
-    """A part over its time is stopped, one that dies is named, and the others' rows stand; the table and the log are there."""
+def test_a_hang_and_a_crash_affect_no_other_part(options, monkeypatch):
+    """A part beyond its time is stopped, a part that dies is named, and the rows of the others, the table and the log exist."""
     codes = {"hangs": "time.sleep(60)", "dies": "print('last words'); sys.exit(3)", "works": "print('fine')"}
     monkeypatch.setattr(runner, "command_of", lambda part, options, _: [*stand_in(codes[part.name]), str(options.out)])
     start = time.monotonic()
@@ -101,14 +101,14 @@ def test_a_hang_and_a_crash_lose_nothing_else(options, monkeypatch):
     assert "| exit code | 3 |  | = 0 | **no** |" in (options.out / "results.md").read_text()
 
 
-def test_parts_for_which_no_time_is_left_are_listed(tmp_path):
-    """Under a budget that is used up, parts are skipped and fail as such."""
+def test_parts_without_time_are_listed(tmp_path):
+    """When the budget is used up, parts are skipped and fail as such."""
     run_parts([Part("late", "-", 5)], Options(tmp_path, "cpu", 1, tiny=True, jobs=1, seconds=1))
     assert outcomes(tmp_path)["late"] == [Row("skipped", "the time was used up", "", "must run", False)]
 
 
-def test_work_for_which_no_time_is_left_is_named(part_context, monkeypatch):
-    """Work goes on while one and a half times the longest so far is left; the rest is named, and nothing is stopped within."""
+def test_work_without_time_is_named(part_context, monkeypatch):
+    """Work continues while one and a half times the longest so far remains; the rest is named, and no piece is stopped."""
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr("gpu.part_context.time.monotonic", lambda: clock.now)
     monkeypatch.setattr("gpu.fast.rates.time.perf_counter", lambda: clock.now)
@@ -128,8 +128,8 @@ def test_work_for_which_no_time_is_left_is_named(part_context, monkeypatch):
     assert clock.now < 60
 
 
-def test_a_piece_of_work_that_raises_costs_only_itself(part_context):
-    """An error becomes a failed row under the name of its piece, and the next piece is done."""
+def test_a_piece_of_work_that_raises_fails_alone(part_context):
+    """An error becomes a failed row with the name of its piece, and the next piece is done."""
 
     def broken(_part_context):
         yield note("before", 1)
@@ -139,21 +139,21 @@ def test_a_piece_of_work_that_raises_costs_only_itself(part_context):
     assert [(row.what, row.passed) for row in rows] == [("before", None), ("broken piece", False), ("after", None)]
 
 
-def test_a_part_is_told_when_it_is_stopped(options):
+def test_a_part_gets_the_end_of_its_time(options):
     """The command of a part holds the end of its time, by the clock that all processes share."""
     command = runner.command_of(PARTS[0], options, 1234.5)
     assert command[command.index("--end") + 1] == "1234.5"
 
 
 def test_rates_come_last_and_profiles_before_them():
-    """What measures most cases runs last, with what time is left."""
+    """The part with the most cases runs last, in the remaining time."""
     names = [part.name for part in PARTS]
     assert names[-1] == "rates"
     assert names.index("profile") < names.index("rates")
 
 
 def test_the_summary_has_at_most_forty_lines(tmp_path):
-    """Failures come first, headlines fill the rest, and the verdict is last."""
+    """The verdict comes last, failures first, and main results fill the rest."""
     for number in range(60):
         write_row(tmp_path / "results.jsonl", "part", at_most(f"value {number}", 2, 1))
         write_row(tmp_path / "results.jsonl", "part", note(f"! rate {number}", 1000.0 * number, "images/s"))
@@ -172,15 +172,15 @@ QUICK = ("agreement", "memory", "bf16", "determinism", "states", "profile")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_checks_pass_at_tiny_size(name, part_context):
-    """The checks that need one process alone pass on this CPU, and each yields something."""
+    """The checks that need only one process pass on this CPU, and each yields a row."""
     part, rows = next(part for part in PARTS if part.name == name), []
     run_checks(part.checks(), part_context, rows.append)
     assert [row for row in rows if row.passed is False] == []
     assert len(rows) > len(part.checks())
 
 
-def test_a_profile_counts_what_the_driver_and_the_card_did(part_context, monkeypatch):
-    """Launches and waits are calls of the driver; copies belong to the time that the card is busy."""
+def test_a_profile_counts_calls_and_device_time(part_context, monkeypatch):
+    """Launches and waits are calls of the driver; copies count as busy time of the card."""
 
     def event(key, count, microseconds, kind=DeviceType.CUDA):
         return SimpleNamespace(
@@ -198,8 +198,8 @@ def test_a_profile_counts_what_the_driver_and_the_card_did(part_context, monkeyp
     assert counts.copied == "Memcpy HtoD (Pinned -> Device) x4"
 
 
-def test_counters_without_dimensions_may_lie_elsewhere(part_context):
-    """Of an optimiser's tensors those with dimensions must be on the device; torch keeps RMSprop's counters on the CPU."""
+def test_counters_without_dimensions_may_be_on_the_cpu(part_context):
+    """An optimiser's tensors with dimensions must be on the device; torch keeps RMSprop's counters on the CPU."""
     weight = torch.nn.Parameter(torch.empty(4, 3, 3, 3, device="meta").to(memory_format=torch.channels_last))
     there = replace(part_context, device=Device("meta", 1))
     for average, elsewhere in ((torch.empty_like(weight), 0), (torch.empty(4, 3, 3, 3), 1)):
@@ -213,7 +213,7 @@ def test_counters_without_dimensions_may_lie_elsewhere(part_context):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_whole_kit_at_tiny_size(tmp_path):
-    """One command runs every part on a machine without a GPU, says so, and ends with its summary."""
+    """One command runs every part on a machine without a GPU, reports that, and ends with its summary."""
     command = [sys.executable, "-m", "tests.gpu", "--out", str(tmp_path / "out"), "--minutes", "9", "--tiny"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -224,7 +224,7 @@ def test_the_whole_kit_at_tiny_size(tmp_path):
     assert len(list((tmp_path / "out").iterdir())) <= 8
 
 
-def test_the_kit_blocks_what_it_must_do_without():
+def test_the_kit_blocks_optional_packages():
     """Packages that a GPU machine may lack cannot be imported inside the kit."""
     code = "from gpu.blocked import block_imports; block_imports(); import segsweep.sweep.run, segsweep.report.write; import ray"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT)])}

@@ -58,8 +58,9 @@ def test_output_stride_and_levels(name, stride, levels):
 
 
 def test_trained_parameters_follow_the_freeze_policy():
-    """With a frozen encoder, the head's parameters are trained; with part of it, more of them. A policy that does not fit is
-    refused.
+    """With a frozen encoder, the head's parameters are trained; with part of it, more of them.
+
+    A policy that does not fit is refused.
     """
     free, frozen, partly = (measure("unet-resnet18", 3, 64, policy) for policy in ("none", "encoder", "encoder:2"))
     assert free.trainable_parameters == free.total_parameters == free.encoder_parameters + free.head_parameters

@@ -193,8 +193,9 @@ def test_a_broken_users_loss_is_refused_before_training(function, message):
 @pytest.mark.parametrize("name", [*LOSS_NAMES, "0.5*cross_entropy+dice"])
 @pytest.mark.parametrize("pieces", [1, 2, 3])
 def test_parts_of_a_batch_add_up(name, pieces):
-    """For means over pixels, the losses and gradients of micro-batches add up to those of the batch. Losses of a batch as a whole
-    are averaged over the micro-batches.
+    """For means over pixels, the losses and gradients of micro-batches add up to those of the batch.
+
+    Losses of a batch as a whole are averaged over the micro-batches.
     """
     logits, masks = example(3, 0.4)
     loss, world = objective(name), World()

@@ -1,4 +1,4 @@
-"""CUDA graphs on one network and `torch.compile` on a small one: the gain, and what compiling costs."""
+"""CUDA graphs on one network and `torch.compile` on a small one: the speed-up, and the cost of compiling."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,17 +15,17 @@ from gpu.rows import Row, note
 from segsweep.models.architectures import build_model
 
 NETWORK = "deeplabv3plus-mobilenet_v2"
-SMALL = "unet16"  # compiling the other had not ended after a minute
+SMALL = "unet16"  # compiling the other network takes more than a minute
 
 
 def eager(part_context: PartContext) -> Iterator[Row]:
-    """The step that the others are compared with."""
+    """The step with which the others are compared."""
     for name in part_context.size((NETWORK, SMALL), (SMALL,)):
         yield from _measure(part_context, name, "eager", lambda model, _: model)
 
 
 def graphed(part_context: PartContext) -> Iterator[Row]:
-    """The whole forward and backward pass recorded as CUDA graphs."""
+    """Record the whole forward and backward pass as CUDA graphs."""
     if not part_context.device.cuda:
         return
 
@@ -37,13 +37,13 @@ def graphed(part_context: PartContext) -> Iterator[Row]:
 
 
 def compiled(part_context: PartContext) -> Iterator[Row]:
-    """`torch.compile` as it is by default."""
+    """Use `torch.compile` with its defaults."""
     backend = "inductor" if part_context.device.cuda else "eager"
     yield from _measure(part_context, SMALL, "torch.compile", lambda model, _: torch.compile(model, backend=backend))
 
 
 def compiled_with_graphs(part_context: PartContext) -> Iterator[Row]:
-    """`torch.compile` with CUDA graphs."""
+    """Use `torch.compile` with CUDA graphs."""
     if part_context.device.cuda:
         change = lambda model, _: torch.compile(model, mode="reduce-overhead")  # noqa: E731
         yield from _measure(part_context, SMALL, "torch.compile, reduce-overhead", change)
@@ -52,7 +52,7 @@ def compiled_with_graphs(part_context: PartContext) -> Iterator[Row]:
 def _measure(
     part_context: PartContext, name: str, what: str, change: Callable[[nn.Module, Tensor], Callable[..., Any]]
 ) -> Iterator[Row]:
-    """Yield the rate of a training step whose model was changed, and how long the change and the first step took."""
+    """Yield the rate of a training step with a changed model, and the time of the change and of the first step."""
     device, batch = part_context.device, part_context.size(16, 4)
     image_set = draw(batch, part_context.size(256, 32), ignored=True)
     model = build_model(name, 2, seed=0).to(device.torch, memory_format=torch.channels_last).train()
@@ -63,7 +63,7 @@ def _measure(
     changed = change(model, images)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)  # gradients that are kept lie in the graph's memory, where the next step writes
+        optimizer.zero_grad(set_to_none=True)  # kept gradients would be in the graph's memory, which the next step overwrites
         torch.compiler.cudagraph_mark_step_begin()  # the outputs of the last step may be overwritten
         with torch.autocast(device.torch.type, torch.bfloat16, enabled=device.cuda, cache_enabled=False):
             logits = changed(images)

@@ -1,4 +1,4 @@
-"""Several trials on one card at once: images per second of one, two and four processes."""
+"""Several trials on one card at the same time: images per second of one, two and four processes."""
 
 import itertools
 import time
@@ -23,7 +23,7 @@ WAIT_SECONDS = 75
 
 @dataclass(frozen=True)
 class Stretch:
-    """What one process trained while `count` did: its images, and its start and end by the machine's clock."""
+    """The work of one process while `count` processes trained: its images, and its start and end by the machine's clock."""
 
     count: int
     images: int
@@ -61,7 +61,7 @@ def _rate(stretches: list[Stretch]) -> float:
 
 
 def _together(part_context: PartContext, counts: tuple[int, ...]) -> list[Any]:
-    """Return from every process its stretches and its peak memory, or its traceback."""
+    """Return the stretches and the peak memory of every process, or its traceback."""
     context = get_context("spawn")
     queue, barrier = context.Queue(), context.Barrier(max(counts))
     workers = [context.Process(target=_work, args=(rank, part_context, counts, queue, barrier)) for rank in range(max(counts))]
@@ -77,7 +77,7 @@ def _work(rank: int, part_context: PartContext, counts: tuple[int, ...], queue: 
 
 
 def _trial(rank: int, part_context: PartContext, counts: tuple[int, ...], barrier: Barrier) -> tuple[list[Stretch], int]:
-    """Warm up in a first stretch, then train one for each count of processes that this one belongs to; wait in the others."""
+    """Warm up in a first stretch, then train one stretch per count of processes that includes this one; wait in the others."""
     part_context.device.set_up()
     batch, steps = part_context.size(16, 4), part_context.size(60, 2)
     sets = draw_sets(part_context.size(128, 8), batch, part_context.size(256, 32))

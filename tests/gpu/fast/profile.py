@@ -1,4 +1,4 @@
-"""Where the time of training and evaluation goes, for the network that was furthest from the arithmetic floor in earlier runs."""
+"""Profiles of training and evaluation, for the network that was furthest from the arithmetic floor in earlier runs."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize
 
 @dataclass(frozen=True)
 class Counts:
-    """What a profile counted: calls of the driver, and milliseconds of the device."""
+    """Counts of a profile: calls of the driver, and milliseconds of the device."""
 
     launches: int
     waits: int
@@ -40,7 +40,7 @@ class Counts:
 
 
 def training(part_context: PartContext) -> Iterator[Row]:
-    """Launches, gaps, copies and waits of training steps, with the validation of two images that ends a stretch of them."""
+    """Yield launches, gaps, copies and waits of training steps, with a validation of two images at the end of each stretch."""
     name = part_context.size(NETWORK, "unet16")
     batch, steps = part_context.size(BATCH, 4), part_context.size(10, 2)
     image_set = _image_set(part_context)
@@ -56,7 +56,7 @@ def training(part_context: PartContext) -> Iterator[Row]:
 
 
 def evaluation(part_context: PartContext) -> Iterator[Row]:
-    """Launches, gaps, copies and waits of evaluation, as validation does it and as the test does it."""
+    """Yield launches, gaps, copies and waits of evaluation, for validation and for the test."""
     name = part_context.size(NETWORK, "unet16")
     batch = part_context.size(BATCH, 4)
     image_set, model = _image_set(part_context).first(2 * batch), _model(part_context, name)
@@ -73,7 +73,7 @@ def evaluation(part_context: PartContext) -> Iterator[Row]:
 
 
 def checkpoints(part_context: PartContext) -> Iterator[Row]:
-    """Seconds and size of a checkpoint, and of keeping the best weights, beside an epoch of 2,200 images at 256 px."""
+    """Yield seconds and size of a checkpoint, and seconds of keeping weights, beside an epoch of 2,200 images at 256 px."""
     for name, policy in part_context.size((("unet-resnet50", "none"), ("fcn-resnet50", "encoder")), (("unet16", "none"),)):
         batch = part_context.size(BATCH, 4)
         image_set = _image_set(part_context)
@@ -118,7 +118,7 @@ def _model(part_context: PartContext, name: str) -> Any:
 
 
 def _profile(part_context: PartContext, title: str, work: Callable[[], object]) -> Counts:
-    """Return what a profile of some work counts; its table goes to `profile.txt`."""
+    """Return the counts of a profile of some work; its table is appended to `profile.txt`."""
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if part_context.device.cuda else [])]
     with profile(activities=activities) as profiler:
         work()
@@ -139,7 +139,7 @@ def _profile(part_context: PartContext, title: str, work: Callable[[], object]) 
 
 
 def _rows(label: str, counts: Counts, steps: int, wall_ms: float) -> Iterator[Row]:
-    """Yield what a profile of some steps counted, each; `wall_ms` is the time of a step without the profiler."""
+    """Yield the counts per step of a profile of several steps; `wall_ms` is the time of a step without the profiler."""
     yield note(f"{label}: launches a step", counts.launches / steps)
     yield note(f"{label}: waits a step", counts.waits / steps)
     yield note(f"{label}: device busy / wall a step", f"{counts.busy_ms / steps:.2f} / {wall_ms:.2f}", "ms")

@@ -39,10 +39,10 @@ NETWORKS = (
     "deeplabv3-resnet50",
     "unet-vgg16",
 )
-NETWORKS_AT_64 = 3  # of them
-GOAL = 0.95  # of the hand-written step
+NETWORKS_AT_64 = 3  # the first networks
+GOAL = 0.95  # share of the hand-written step's rate
 TERAFLOP = 1e12
-LEAST_SECONDS = 5.0  # that a case is assumed to take
+LEAST_SECONDS = 5.0  # assumed shortest duration of a case
 
 Work = Callable[[PartContext], Iterator[Row]]
 
@@ -61,7 +61,7 @@ class Case:
 
 
 def card(part_context: PartContext) -> Iterator[Row]:
-    """What the card does at best."""
+    """Yield the highest rates of the card."""
     yield note("! matrix product in bfloat16", _matmul(part_context) / TERAFLOP, "Tflop/s")
     yield note("copying memory", copy_rate(part_context.device, part_context.size(2**30, 2**20)) / 1e9, "GB/s")
 
@@ -72,17 +72,16 @@ def _matmul(part_context: PartContext) -> float:
 
 
 def cases(part_context: PartContext) -> Iterator[Row]:
-    """Every network at batch 16, the speed that prices rest on, the first networks at batch 64, and augmentation.
-
-    What lies at the end is left out where no time is left for it.
+    """Yield the rates of every network at batch size 16, of the speed on which prices rest, of the first networks at batch size
+    64, and of augmentation. The last cases are left out if no time remains for them.
     """
     yield from in_time(part_context, _cases(part_context))
 
 
 def in_time(part_context: PartContext, works: Sequence[tuple[str, Work]]) -> Iterator[Row]:
-    """Do one piece of work after the other while there is time for one that takes half as long again as the longest so far.
+    """Do pieces of work one after the other while the remaining time is at least one and a half times the longest so far.
 
-    The others are named in the last row. Work that raises becomes a failed row.
+    The last row names the others. Work that raises becomes a failed row.
     """
     longest = LEAST_SECONDS
     for number, (name, work) in enumerate(works):
@@ -124,7 +123,7 @@ def _repeated(image_set: ImageSet, count: int) -> ImageSet:
 
 
 def _train(part_context: PartContext, case: Case) -> Iterator[Row]:
-    """Yield our rate, the hand-written one, their ratio and the share of the arithmetic floor."""
+    """Yield the rate of segsweep, of the hand-written step, their ratio, and the share of the arithmetic floor."""
     image_set = _image_set(part_context)
     by_hand = [case.batch / each for each in _hand_written(part_context, case, image_set)]
     ours = _ours(part_context, case, image_set)
@@ -137,7 +136,7 @@ def _train(part_context: PartContext, case: Case) -> Iterator[Row]:
 
 
 def _ours(part_context: PartContext, case: Case, image_set: ImageSet) -> list[float]:
-    """Return the rates of the epochs of `train` after the first; checkpoints are measured elsewhere."""
+    """Return the rates of the epochs of `train` after the first; checkpoints are measured separately."""
     steps = 2 if part_context.tiny else 20 if case.batch <= 16 else 8
     sets = [_repeated(image_set, steps * case.batch), _repeated(image_set, 2)]
     recipe = recipe_of(None, 3 * steps, 3, batch_size=case.batch, precision=_precision(part_context))
@@ -151,7 +150,7 @@ def _precision(part_context: PartContext) -> str:
 
 
 def _hand_written(part_context: PartContext, case: Case, image_set: ImageSet) -> list[float]:
-    """Return the seconds of the steps that one would write by hand, on images that are on the device already."""
+    """Return the seconds of hand-written steps on images that are on the device already."""
     device = part_context.device
     model = build_model(case.name, 2, seed=0)
     freeze(model, case.policy)
@@ -184,7 +183,7 @@ def _operations(case: Case) -> float:
 
 
 def _evaluate(part_context: PartContext, case: Case) -> Iterator[Row]:
-    """Yield the rate of `evaluate` with one loss, and of its forward passes alone."""
+    """Yield the rate of `evaluate` with one loss, and of its forward passes only."""
     model = build_model(case.name, 2, seed=0).to(part_context.device.torch, memory_format=torch.channels_last)
     some = _repeated(_image_set(part_context), part_context.size(8, 1) * case.batch)
     objective = make_objective("cross_entropy", some.data.classes)
@@ -199,7 +198,7 @@ def _evaluate(part_context: PartContext, case: Case) -> Iterator[Row]:
 
 
 def augmentation(part_context: PartContext) -> Iterator[Row]:
-    """Images per second of every augmentation on the device."""
+    """Yield images per second of every augmentation on the device."""
     count, image_px = part_context.size(64, 4), part_context.size(256, 32)
     image_set = _repeated(_image_set(part_context), count)
     images = torch.from_numpy(image_set.data.images[image_set.members]).to(part_context.device.torch).permute(0, 3, 1, 2)
@@ -218,7 +217,7 @@ def augmentation(part_context: PartContext) -> Iterator[Row]:
 
 
 def price(part_context: PartContext) -> Iterator[Row]:
-    """The speed that the price of a study rests on, against the rate of training."""
+    """Yield the speed on which the price of a study rests, relative to the rate of training."""
     name, batch = "unet-resnet50" if not part_context.tiny else "unet16", part_context.size(16, 4)
     estimated, _ = measure_speed(
         name,

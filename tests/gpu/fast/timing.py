@@ -1,4 +1,4 @@
-"""Reading clocks around work on a device."""
+"""Clocks around work on a device."""
 
 import time
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from segsweep.training.device import Device
 
 
 def seconds_each(work: Callable[[], object], device: Device, times: int, warm: int = 3) -> list[float]:
-    """Return the seconds of each repetition, by events of the device on a GPU, after some to warm up.
+    """Return the seconds of each repetition after a warm-up, by events of the device on a GPU.
 
-    Repetitions are queued without waiting in between, as training does.
+    Repetitions are queued without waiting in between, as in training.
     """
     for _ in range(warm):
         work()

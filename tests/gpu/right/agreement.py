@@ -33,16 +33,18 @@ NETWORKS = (
     "segformer-mit_b0",
 )
 LOSSES = ("cross_entropy", "weighted_cross_entropy", "bce", "focal", "dice", "jaccard", "lovasz", "0.5*cross_entropy+dice")
-TIMES_THE_CPU = 20  # how much further from float64 than the CPU the GPU may be: sums in another order, Winograd convolutions
+TIMES_THE_CPU = 20  # allowed error relative to the CPU's error from float64: sums in another order, Winograd convolutions
 LEAST_ERROR = 1e-5
-PERTURBATION = 1e-6  # of initial weights, relative: about what sums in another order do to the outputs of a layer
-TIMES_PERTURBED = 10  # how much further from the CPU than a perturbed run the GPU may be: it rounds otherwise in every step
+PERTURBATION = 1e-6  # relative change of initial weights: about the effect of sums in another order on a layer's outputs
+TIMES_PERTURBED = 10  # allowed distance from the CPU relative to a perturbed run: the GPU rounds differently in every step
 LEAST_DIFFERENCE = 1e-3
 CPU = Device("cpu", 4)
 
 
 def networks(part_context: PartContext) -> Iterator[Row]:
-    """Logits and gradients of one batch against float64 on the CPU; the CPU's own float32 error sets the scale."""
+    """Yield the differences of logits and gradients of one batch from float64 on the CPU; the error of float32 on the CPU sets
+    the scale.
+    """
     sets = draw(4, part_context.size(96, 32), ignored=True)
     for name in part_context.size(NETWORKS, NETWORKS[:1]):
         exact = _once(name, sets, CPU, torch.float64)
@@ -52,7 +54,7 @@ def networks(part_context: PartContext) -> Iterator[Row]:
 
 
 def tf32_would_be_seen(part_context: PartContext) -> Iterator[Row]:
-    """The same error with TF32 on: it shows what the check above can tell."""
+    """Yield the same error with TF32 on, to show that the check above detects it."""
     sets, name = draw(4, 64, ignored=True), "unet-resnet50"
     if not part_context.device.cuda:
         return
@@ -83,7 +85,9 @@ def _errors(found: tuple[Tensor, Tensor], exact: tuple[Tensor, Tensor]) -> list[
 
 
 def losses(part_context: PartContext) -> Iterator[Row]:
-    """Every loss and its gradient on the GPU against the CPU, with two classes and with five, some pixels ignored."""
+    """Yield the differences of every loss and gradient between GPU and CPU, with two and with five classes and some ignored
+    pixels.
+    """
     for classes in (2, 5):
         chance = torch.Generator().manual_seed(classes)
         logits = torch.randn(3, classes, 32, 32, generator=chance)
@@ -107,7 +111,7 @@ def _loss(objective: object, logits: Tensor, masks: Tensor, device: Device) -> t
 
 
 def augmentations(part_context: PartContext) -> Iterator[Row]:
-    """Every augmentation and the views of SimCLR on the GPU against the CPU, from the same draws."""
+    """Yield the differences of every augmentation and of SimCLR's views between GPU and CPU, for equal parameters."""
     count = part_context.size(32, 4)
     image_set = draw(count, part_context.size(96, 32), classes=3, ignored=True)
     for name, augmentation in {**AUGMENTATIONS, "simclr": VIEWS}.items():
@@ -127,7 +131,7 @@ def _share(differ: Tensor) -> float:
 
 
 def evaluation(part_context: PartContext) -> Iterator[Row]:
-    """`evaluate` on the GPU against the CPU: losses, confusion matrix, boundary scores."""
+    """Yield the differences of `evaluate` between GPU and CPU: losses, confusion matrix, boundary scores."""
     image_set = draw(part_context.size(40, 6), part_context.size(64, 32), classes=3, ignored=True)
     objective = make_objective("cross_entropy", image_set.data.classes)
     found = []
@@ -145,7 +149,7 @@ def evaluation(part_context: PartContext) -> Iterator[Row]:
 
 
 def prefetch(part_context: PartContext) -> Iterator[Row]:
-    """Batches from memory-mapped files through pinned memory while the device is busy: no value differs."""
+    """Yield whether batches from memory-mapped files, through pinned memory while the device is busy, have equal values."""
     image_set = draw(part_context.size(256, 24), 64, ignored=True)
     for name in ("images", "masks"):
         np.save(part_context.folder / f"{name}.npy", getattr(image_set.data, name))
@@ -155,7 +159,7 @@ def prefetch(part_context: PartContext) -> Iterator[Row]:
     for epoch in range(part_context.size(20, 2)):
         batches = epoch_batches(len(files), 16, seed=0, epoch=epoch)
         found = []
-        for batch in files.batches(batches, part_context.device):  # nothing waits for the device before all are read
+        for batch in files.batches(batches, part_context.device):  # all batches are read before anything waits for the device
             busy = busy @ busy / busy.shape[0]
             found.append(batch)
         for positions, (images, masks) in zip(batches, found, strict=True):
@@ -167,11 +171,11 @@ def prefetch(part_context: PartContext) -> Iterator[Row]:
 
 
 def curves(part_context: PartContext) -> Iterator[Row]:
-    """Losses of three epochs on the GPU against the CPU.
+    """Yield the differences of the losses of three epochs between GPU and CPU.
 
-    The bound is what rounding may do: `TIMES_PERTURBED` times the difference between the CPU's run and one on the CPU whose
-    initial weights differ by one part in a million. Learning rates are low, so that this is little: at 1e-3 the losses of such
-    a run differ by up to 0.5.
+    The bound covers rounding: `TIMES_PERTURBED` times the difference between the CPU's run and a CPU run whose initial weights
+    differ by one part in a million. Learning rates are low, so that this difference is small: at 1e-3 the losses of such a run
+    differ by up to 0.5.
     """
     sets = draw_sets(part_context.size(48, 8), part_context.size(16, 4), 32, ignored=True)
     cases = (("unet16", "none", 1e-4), ("unet-mobilenet_v2", "encoder", 1e-4), ("unet-resnet18", "norm", 1e-5))

@@ -11,15 +11,15 @@ from segsweep.training.loop import EpochResult
 
 NETWORKS = ("unet16", "unet-mobilenet_v2", "unet-vgg16", "deeplabv3-resnet50", "denseaspp-densenet121", "segformer-mit_b0")
 LOSSES = ("dice", "jaccard", "focal", "lovasz", "bce")
-LOSS_TOLERANCE = 0.1  # of the mean training loss, relative
+LOSS_TOLERANCE = 0.1  # relative to the mean training loss
 IOU_TOLERANCE = 0.03
-ROUNDING = 2**-9  # of a bfloat16, relative: what it does to every weight in every forward pass
-TIMES_PERTURBED = 3  # how much further apart than the runs in float32 those in both precisions may be
+ROUNDING = 2**-9  # relative rounding error of bfloat16, for every weight in every forward pass
+TIMES_PERTURBED = 3  # allowed distance between the precisions, relative to that of the two runs in float32
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One network that is trained with one loss."""
+    """One network with one loss."""
 
     part_context: PartContext
     name: str
@@ -40,10 +40,10 @@ class _Case:
 
 
 def networks(part_context: PartContext) -> Iterator[Row]:
-    """Every kind of network with cross-entropy.
+    """Yield the comparison of every kind of network with cross-entropy.
 
-    Where training itself amplifies rounding, as in a deep network of random weights, the bound follows: a second run in
-    float32, whose initial weights differ by what bfloat16 rounds, says how much.
+    If training itself amplifies rounding, as in a deep network of random weights, the bound follows: a second run in float32,
+    whose initial weights differ by bfloat16's rounding, measures it.
     """
     for name in part_context.size(NETWORKS, NETWORKS[:1]):
         case = _Case(part_context, name, "cross_entropy", 3e-4)
@@ -52,14 +52,14 @@ def networks(part_context: PartContext) -> Iterator[Row]:
 
 
 def losses(part_context: PartContext) -> Iterator[Row]:
-    """Every other loss with a small U-Net: losses are computed from logits in bfloat16 that are widened to float32."""
+    """Yield the comparison of every other loss with a small U-Net: losses are computed in float32 from bfloat16 logits."""
     for loss in part_context.size(LOSSES, LOSSES[:1]):
         case = _Case(part_context, "unet16", loss, 1e-3)
         yield from _compare(case, case.go("float32"))
 
 
 def _compare(case: _Case, full: list[EpochResult], perturbed: list[EpochResult] | None = None) -> Iterator[Row]:
-    """Yield how far bfloat16 is from float32 in training loss and IoU; how far a perturbed run is may widen the bounds."""
+    """Yield the differences of training loss and IoU between bfloat16 and float32; a perturbed run may widen the bounds."""
     half = case.go("bfloat16")
     apart, expected = (abs(_mean_loss(full) - _mean_loss(other)) / _mean_loss(full) for other in (half, perturbed or full))
     rule = f" (bound: {LOSS_TOLERANCE:g}, or {TIMES_PERTURBED} x {expected:.1e} of perturbed weights)" if perturbed else ""

@@ -1,4 +1,4 @@
-"""SimCLR at its real batch, with Adam and with LARS."""
+"""SimCLR at its real batch size, with Adam and with LARS."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +30,7 @@ def pretraining(
     steps: int,
     precision: str = "bfloat16",
 ) -> tuple[TrainingState[Method], Iterator[PretrainingResult]]:
-    """Return a state and the run that trains it for some steps, in two stretches."""
+    """Return a state, and the run that trains it for some steps in two stretches."""
     count = min(2 * batch_size, 1024)
     image_set = draw_patches(count + 64, image_px)
     train_set, val_set = ImageSet(image_set.data, image_set.members[:count]), ImageSet(image_set.data, image_set.members[count:])
@@ -44,7 +44,7 @@ def pretraining(
 
 
 def real_batches(part_context: PartContext) -> Iterator[Row]:
-    """Losses are finite and fall; images per second and memory."""
+    """Yield whether losses are finite and fall, images per second, and memory."""
     sizes = (("adam", 256, 96, "resnet50"), ("lars", 1024, 96, "resnet50"), ("lars", 512, 32, "resnet18"))
     for optimizer, batch_size, image_px, encoder in part_context.size(sizes, (("lars", 8, 32, "unet16"),)):
         part_context.release()
@@ -65,7 +65,7 @@ def real_batches(part_context: PartContext) -> Iterator[Row]:
 
 
 def against_the_cpu(part_context: PartContext) -> Iterator[Row]:
-    """Losses of a few steps in float32 on the device against the CPU, with both optimisers."""
+    """Yield the differences of the losses of a few steps in float32 between device and CPU, with both optimisers."""
     for optimizer in ("adam", "lars"):
         found = []
         for device in (Device("cpu", part_context.device.threads), part_context.device):
@@ -83,7 +83,7 @@ def against_the_cpu(part_context: PartContext) -> Iterator[Row]:
 
 
 def precisions(part_context: PartContext) -> Iterator[Row]:
-    """bfloat16 against float32."""
+    """Yield the differences between bfloat16 and float32."""
     found = {}
     for precision in ("float32", "bfloat16"):
         values = {"batch_size": part_context.size(128, 8), "image_px": 32, "optimizer": "adam", "steps": part_context.size(16, 2)}
@@ -94,7 +94,7 @@ def precisions(part_context: PartContext) -> Iterator[Row]:
 
 
 def loss_at_low_precision(part_context: PartContext) -> Iterator[Row]:
-    """NT-Xent of large batches on the device against float64."""
+    """Yield the differences of NT-Xent of large batches between the device and float64."""
     chance = torch.Generator().manual_seed(0)
     first, second = (torch.randn(part_context.size(1024, 16), 128, generator=chance) for _ in range(2))
     exact = nt_xent(first.double(), second.double(), 0.1)[0]
@@ -103,7 +103,7 @@ def loss_at_low_precision(part_context: PartContext) -> Iterator[Row]:
 
 
 def probe(part_context: PartContext) -> Iterator[Row]:
-    """The k-NN probe works on the device."""
+    """Yield whether the k-NN probe works on the device."""
     image_set = draw(part_context.size(120, 30), 32)
     halves = [ImageSet(image_set.data, part) for part in (image_set.members[::2], image_set.members[1::2])]
     encoders = [build_encoder("resnet18", seed) for seed in (0, 1)]

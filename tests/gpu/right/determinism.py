@@ -1,4 +1,4 @@
-"""Twice the same: exactly in the deterministic mode, closely without; which operations have no deterministic algorithm."""
+"""Equal runs: bit by bit in the deterministic mode, closely without; and the operations without a deterministic algorithm."""
 
 import warnings
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ SETTINGS = (  # architecture, loss, augmentation, precision
 
 @contextmanager
 def deterministic(device: Device) -> Iterator[Device]:
-    """Yield the same device in the mode that `--deterministic` switches on, set up; what is switched on ends with the block."""
+    """Yield the same device in the mode of `--deterministic`, set up; the mode ends with the block."""
     with switches_restored():
         again = replace(device, deterministic=True)
         again.set_up()
@@ -35,9 +35,8 @@ def deterministic(device: Device) -> Iterator[Device]:
 
 
 def deterministic_twice(part_context: PartContext) -> Iterator[Row]:
-    """Weights of two runs in the deterministic mode: equal unless an operation has none, which is then named.
-
-    The sum of a cross-entropy over pixels has none, but no gradient depends on its rounding.
+    """Yield whether the weights of two deterministic runs are equal; they may differ only if an operation has no deterministic
+    algorithm, which is then named. The sum of a cross-entropy over pixels has none, but no gradient depends on its rounding.
     """
     for setting in part_context.size(SETTINGS, SETTINGS[:1]):
         with warnings.catch_warnings(record=True) as caught, deterministic(part_context.device) as device:
@@ -54,7 +53,7 @@ def deterministic_twice(part_context: PartContext) -> Iterator[Row]:
 
 
 def default_twice(part_context: PartContext) -> Iterator[Row]:
-    """How far two runs are apart as they are by default."""
+    """Yield the difference of two runs in the default mode."""
     for setting in part_context.size(SETTINGS, SETTINGS[:1]):
         losses_apart, same = _twice(part_context, setting)
         yield note(f"{_name(setting)}: by default", f"weights {'equal' if same else 'differ'}, losses by {losses_apart:.1e}")

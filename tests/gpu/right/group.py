@@ -1,4 +1,4 @@
-"""Several processes: NCCL with a group of one, and two processes on one card that train together by gloo."""
+"""Several processes: NCCL with a group of one, and two processes on one card that train together through gloo."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ CASES = ({}, {"loss": "dice"}, {"policy": "encoder", "unfreeze_every_epochs": 1,
 
 
 def nccl_group_of_one(part_context: PartContext) -> Iterator[Row]:
-    """Converted normalisation and `DistributedDataParallel` under NCCL give the gradients of the plain model."""
+    """Yield whether converted normalisation and `DistributedDataParallel` under NCCL give the gradients of the plain model."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     distributed.init_process_group("nccl" if part_context.device.cuda else "gloo", rank=0, world_size=1)
     try:
@@ -61,7 +61,7 @@ def _gradients(name: str, part_context: PartContext, world: World) -> dict[str, 
 
 
 def two_processes_on_one_card(part_context: PartContext) -> Iterator[Row]:
-    """Two processes share every batch on one card, joined by gloo: results are those of one process."""
+    """Yield whether two processes that share every batch on one card, through gloo, give the results of one process."""
     context, port = get_context("spawn"), _free_port()
     queue: Queue = context.Queue()
     processes = [context.Process(target=_join, args=(rank, port, part_context, queue)) for rank in (0, 1)]
@@ -107,7 +107,7 @@ def _unequal(one: dict[str, Any], other: dict[str, Any]) -> int:
 
 
 def two_separate_runs(part_context: PartContext) -> Iterator[Row]:
-    """Two processes that share the card, each with a trial: both give what a run alone gives."""
+    """Yield whether two processes that share the card, each with a trial, give the results of single runs."""
     alone = _alone(part_context.device, part_context.folder / "alone")
     for rank, losses in enumerate(_side_by_side(_alone, part_context, 2)):
         if isinstance(losses, str):

@@ -1,4 +1,4 @@
-"""Too little memory: the batch is cut, the gradient stays, the record says so, and nothing stays allocated."""
+"""Too little memory: the batch is split, the gradient stays equal, the record states it, and no memory stays allocated."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ MIB = 2**20
 
 @contextmanager
 def limited(part_context: PartContext, limit_bytes: float) -> Iterator[None]:
-    """Give torch this many bytes on the card, what is allocated already included."""
+    """Limit torch to this many bytes on the card, including memory that is allocated already."""
     total = torch.cuda.get_device_properties(0).total_memory
     part_context.release()
     torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
@@ -43,7 +43,7 @@ def limited(part_context: PartContext, limit_bytes: float) -> Iterator[None]:
 
 
 def gradient_of_a_cut_batch(part_context: PartContext) -> Iterator[Row]:
-    """One step with enough memory and one with too little: same loss and gradients, fewer images at once."""
+    """Yield whether steps with enough and with too little memory have equal loss and gradients, with fewer images per pass."""
     whole = _one_step(part_context, limit_bytes=None)
     used = whole["peak"]
     limits = (0.7, 0.4) if part_context.device.cuda else (None,)
@@ -65,7 +65,7 @@ def gradient_of_a_cut_batch(part_context: PartContext) -> Iterator[Row]:
 
 
 def _one_step(part_context: PartContext, limit_bytes: float | None) -> dict:
-    """Make one step of plain gradient descent; normalisation is held, so that pieces see the same statistics."""
+    """Make one step of plain gradient descent; normalisation is frozen, so that micro-batches have the same statistics."""
     batch, image_px = part_context.size(BATCH, 4), part_context.size(128, 32)
     sets = draw_sets(batch, 2, image_px, ignored=True)
     recipe = recipe_of(1, batch_size=batch, optimizer="sgd", learning_rate=1e-9)
@@ -106,14 +106,14 @@ def _allocated(part_context: PartContext) -> int:
 
 
 def a_run_with_too_little(part_context: PartContext) -> Iterator[Row]:
-    """A whole run under a limit: it ends, and its results record how many images went through at once."""
+    """Yield whether a whole run under a limit ends, and its results record the size of the micro-batch."""
     yield from runs_with_too_little(part_context, limited)
 
 
 def runs_with_too_little(
     part_context: PartContext, limit: Callable[[PartContext, float], AbstractContextManager[None]]
 ) -> Iterator[Row]:
-    """Yield how runs in both precisions do where `limit` leaves 0.6 of the memory that they would take."""
+    """Yield the outcome of runs in both precisions if `limit` leaves 0.6 of the memory that they would use."""
     if not part_context.device.cuda:
         return
     sets = draw_sets(2 * BATCH, BATCH, 128)
@@ -136,7 +136,7 @@ def runs_with_too_little(
 
 
 def a_study_with_too_little(part_context: PartContext) -> Iterator[Row]:
-    """A trial of a study under a limit records how many images went through at once."""
+    """Yield whether a trial of a study under a limit records the size of the micro-batch."""
     study = Study(
         name="tight",
         target=Target("generated_pets", protocol="70-10-20"),
@@ -165,7 +165,7 @@ def a_study_with_too_little(part_context: PartContext) -> Iterator[Row]:
 
 
 def a_contrastive_run_with_too_little(part_context: PartContext) -> Iterator[Row]:
-    """SimCLR cannot cut its batch: the error is a user's, with the remedy, and the memory is free again."""
+    """Yield whether SimCLR, whose batch cannot be split, raises a `UserError` with the remedy and frees the memory."""
     if not part_context.device.cuda:
         return
     from gpu.right.contrastive import pretraining
@@ -182,7 +182,7 @@ def a_contrastive_run_with_too_little(part_context: PartContext) -> Iterator[Row
 
 
 def a_speed_with_too_little(part_context: PartContext) -> Iterator[Row]:
-    """The speed of training is measured on half the batch where the whole does not fit."""
+    """Yield whether the training speed is measured on half the batch if the whole batch does not fit."""
     cache = FolderStore(part_context.folder).text(SPEEDS)
     if not part_context.device.cuda:
         return
@@ -192,7 +192,7 @@ def a_speed_with_too_little(part_context: PartContext) -> Iterator[Row]:
 
 
 def the_least_piece(part_context: PartContext) -> Iterator[Row]:
-    """Where not even two images fit the run ends with the error of the device."""
+    """Yield whether the run ends with the error of the device if not even two images fit."""
     if not part_context.device.cuda:
         return
     sets = draw_sets(8, 4, 256)

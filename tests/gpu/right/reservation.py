@@ -1,4 +1,4 @@
-"""A card that others have filled: the driver refuses memory, and the batch is cut as it is under a limit of torch's own."""
+"""A card that other processes have filled: the driver refuses memory, and the batch is split as under torch's limit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def reserved(part_context: PartContext, left_bytes: float) -> Iterator[None]:
 
 
 def a_full_card(part_context: PartContext) -> Iterator[Row]:
-    """Whole runs on a card that leaves them too little: they end, and their results record how the batch was cut."""
+    """Yield whether whole runs on a card with too little free memory end, and their results record the micro-batch."""
     yield from runs_with_too_little(part_context, reserved)
 
 

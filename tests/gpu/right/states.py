@@ -27,7 +27,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 
 
 def resuming(part_context: PartContext) -> Iterator[Row]:
-    """A run that is stopped after its first epoch and resumed equals one that is not, with every optimiser."""
+    """Yield whether a run that is stopped after its first epoch and resumed equals an uninterrupted one, with every optimiser."""
     sets = draw_sets(part_context.size(48, 8), 8, 32, ignored=True)
     for number, variant in enumerate(VARIANTS):
         values = dict(variant)
@@ -50,9 +50,9 @@ def resuming(part_context: PartContext) -> Iterator[Row]:
 
 
 def _layout(state: TrainingState[Any], part_context: PartContext, label: str) -> Iterator[Row]:
-    """Where a resumed state lies in memory: on the device, channels last.
+    """Yield whether a resumed state is on the device and channels last.
 
-    Counters of steps have no dimension; torch keeps those of an optimiser that is not fused, as RMSprop, on the CPU.
+    Counters of steps have no dimension; torch keeps those of an optimiser that is not fused, such as RMSprop, on the CPU.
     """
     tensors = [value for held in state.optimizer.state.values() for value in held.values() if isinstance(value, torch.Tensor)]
     elsewhere = [tensor for tensor in tensors if tensor.dim() and tensor.device.type != part_context.device.torch.type]
@@ -75,7 +75,7 @@ def _not_last(parameters: Any) -> int:
 
 
 def averages(part_context: PartContext) -> Iterator[Row]:
-    """The moving average follows its formula from step to step on the device."""
+    """Yield whether the moving average on the device follows its formula from step to step."""
     from segsweep.models.architectures import build_model
     from segsweep.training.checkpoint import moving_average
 
@@ -98,7 +98,7 @@ def averages(part_context: PartContext) -> Iterator[Row]:
 
 
 def fused_steps(part_context: PartContext) -> Iterator[Row]:
-    """A fused step of Adam equals the plain one on channels-last weights."""
+    """Yield whether a fused step of Adam equals the plain one on channels-last weights."""
     chance = torch.Generator().manual_seed(0)
     start = torch.randn(64, 32, 3, 3, generator=chance)
     gradients = [torch.randn(64, 32, 3, 3, generator=chance) for _ in range(5)]
@@ -114,7 +114,7 @@ def fused_steps(part_context: PartContext) -> Iterator[Row]:
 
 
 def resuming_contrastive(part_context: PartContext) -> Iterator[Row]:
-    """SimCLR with LARS, stopped and resumed, equals a run that is not."""
+    """Yield whether SimCLR with LARS, stopped and resumed, equals an uninterrupted run."""
     values = {"batch_size": part_context.size(64, 8), "image_px": 32, "optimizer": "lars", "precision": "float32"}
     steps, encoder = part_context.size(8, 2), part_context.size("resnet18", "unet16")
     whole = list(pretraining(part_context, encoder, **values, steps=steps)[1])

@@ -1,4 +1,4 @@
-"""Whole studies, inline, from declaration to table."""
+"""Whole studies in one process, from declaration to table."""
 
 import runpy
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ SWEEPS = Path(__file__).parents[3] / "sweeps"
 
 
 def encoders_demo(part_context: PartContext) -> Iterator[Row]:
-    """Yield how the demo of `sweeps/encoders.py` runs: supervised source stages, frozen and unfrozen encoders."""
+    """Yield the outcome of the demo of `sweeps/encoders.py`: supervised source stages, frozen and unfrozen encoders."""
     yield from _demo(part_context, "encoders")
 
 
 def self_supervised_demo(part_context: PartContext) -> Iterator[Row]:
-    """Yield how the demo of `sweeps/self_supervised.py` runs: SimCLR stages and their k-NN probe."""
+    """Yield the outcome of the demo of `sweeps/self_supervised.py`: SimCLR stages and their k-NN probe."""
     if not part_context.tiny:
         yield from _demo(part_context, "self_supervised")
 
 
 def domain_shift_demo(part_context: PartContext) -> Iterator[Row]:
-    """Yield how the demo of `sweeps/domain_shift.py` runs: tests of the source's model, clips."""
+    """Yield the outcome of the demo of `sweeps/domain_shift.py`: tests of the source's model, clips."""
     if not part_context.tiny:
         yield from _demo(part_context, "domain_shift")
 

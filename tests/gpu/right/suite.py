@@ -1,4 +1,4 @@
-"""The tests of the suite that carry the marker `gpu`."""
+"""The tests with the marker `gpu`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ class _Watch:
 
 
 def marked_tests(part_context: PartContext) -> Iterator[Row]:
-    """Run them, found by their marker, with a configuration that needs no plugin of pytest."""
+    """Run the tests with the marker, with a configuration that needs no pytest plugin."""
     files = [path for path in sorted(TESTS.rglob("test_*.py")) if "pytest.mark.gpu" in path.read_text(encoding="utf-8")]
     config = part_context.folder / "pytest.ini"
     config.write_text(CONFIG, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Fifty trials one after the other by the inline runner: memory stays flat."""
+"""Fifty trials in sequence by the inline runner: memory use stays constant."""
 
 import gc
 import time
@@ -13,11 +13,11 @@ from gpu.part_context import PartContext
 from gpu.rows import Row, at_least, at_most, equal, note
 
 MIB = 2**20
-WARM = 4  # trials, after which every architecture has been there
+WARM = 4  # trials after which every architecture has run
 
 
 def memory_between_trials(part_context: PartContext) -> Iterator[Row]:
-    """Memory that torch has allocated and reserved on the card, and that of the process, after each trial."""
+    """Yield the memory that torch has allocated and reserved on the card, and that of the process, after each trial."""
     from segsweep import LogUniform, Study, Target
     from segsweep.sweep import inline
     from segsweep.sweep.run import run
