@@ -12,7 +12,7 @@ from PIL import Image
 from segsweep.data.coco import CLASSES
 from segsweep.store.folder import FolderStore
 
-PALETTE = [level for index in range(256) for level in (index, 255 - index, index // 2)]  # colours that tell nothing
+PALETTE = [level for index in range(256) for level in (index, 255 - index, index // 2)]  # arbitrary colours
 
 
 class Layouts:

@@ -511,7 +511,7 @@ def test_files_that_change_between_two_runs_are_decoded_again(layouts, tmp_path,
     folder, store = layouts.plain(count=30), FolderStore(tmp_path / "store")
     done = killed_in_the_middle(folder, store, tmp_path / "log", 8)
     mask = folder / "masks" / f"{done[0]}.png"
-    mask.write_bytes(mask.read_bytes())  # as one who puts the old file back
+    mask.write_bytes(mask.read_bytes())  # the old contents are restored with a new time
     seen: list[str] = []
     prepare(DataSpec(Watched(Folder(folder, "mine"), seen), None, PIXELS), store, quiet)
     assert set(done) <= set(seen)

@@ -71,7 +71,7 @@ class TestEveryReader(FolderDatasetContract):
 
     @pytest.fixture
     def foreign(self, layout):
-        return 100 if layout == "mas3k" else 200  # of black and white masks a grey, of others no class
+        return 100 if layout == "mas3k" else 200  # a grey for black-and-white masks, an unknown class for others
 
 
 def test_every_reader_of_the_table_keeps_the_contract():

@@ -256,7 +256,7 @@ def test_coco_weights_of_another_architecture_are_refused():
         coco_weights("fcn-resnet50")
 
 
-SMP_HALF = {  # as smp 0.3.4 listed them beside the same weights
+SMP_HALF = {  # the tables of smp 0.3.4 for these weights
     *((f"efficientnet-b{n}", "advprop") for n in range(8)),
     *((f"timm-efficientnet-b{n}", "advprop") for n in range(9)),
     *((f"timm-tf_efficientnet_lite{n}", "imagenet") for n in range(5)),

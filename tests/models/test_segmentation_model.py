@@ -13,7 +13,7 @@ OTHERS = ["unet16", "deeplabv3-mobilenet_v3_large", "lraspp-mobilenet_v3_large",
 
 
 def images(name: str, px: int = 64) -> torch.Tensor:
-    side = 2 * px if name.startswith("pan") else px  # pyramid attention shrinks a map three times more
+    side = 2 * px if name.startswith("pan") else px  # pyramid attention halves a map three more times
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
