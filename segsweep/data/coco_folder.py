@@ -230,7 +230,7 @@ def _load(path: Path) -> _File:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: is not a COCO file of images, annotations and categories: {error!r}") from None
     if twice or len(names) < len(images):
-        raise UserError(f"{path}: two {'categories' if twice else 'images'} have one id; each needs its own")
+        raise UserError(f"{path}: two {'categories' if twice else 'images'} have the same id; give each a different one")
     by_name: dict[str, int] = {}
     for number, each in named.items():
         if by_name.setdefault(each["name"], number) != number:

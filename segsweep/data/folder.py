@@ -1,4 +1,4 @@
-"""`folder:PATH`: a user's own dataset as a plain folder of images and masks.
+"""`folder:PATH`: a user's dataset as a plain folder of images and masks.
 
 Layout: `images/NAME.*`, `masks/NAME.png` (or another lossless format) with the class numbers 0, 1, 2 ... (255 is ignored), and
 `classes.txt` with one class per line, in the order of the numbers (see `segsweep.data.class_list`). Both folders may have the

@@ -92,7 +92,7 @@ def _unread(spec: DataSpec) -> DataSpec:
 
 
 def _build(spec: DataSpec, key: str, store: Store, build: Build, begun: Path, progress: Progress) -> None:
-    """Decode into the folder `begun`, resuming from what it holds, and put the arrays into the store."""
+    """Decode into the folder `begun`, or resume an interrupted decoding there, and put the arrays into the store."""
     dataset, image_px, facts = spec.dataset, spec.image_px, {"scheme": spec.chosen_scheme, "fit": spec.chosen_fit}
     examples = listed_examples(dataset)
     needed_mb = len(examples) * image_px**2 * (4 if spec.classes else 3) / 1e6

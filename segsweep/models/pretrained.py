@@ -73,7 +73,7 @@ def check_imagenet(encoder: str, weights: str | None = None) -> str:
 
 
 def imagenet_encoder(encoder: str, weights: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the published weights of an encoder by the encoder's own names, and their origin.
+    """Return the published weights of an encoder by the encoder's names, and their origin.
 
     The weights have the shapes of the encoder's `state_dict`, (out, in, kernel, kernel) for convolutions, and lie on the CPU. The
     origin holds `dataset`, `weights`, and the repository or URL.

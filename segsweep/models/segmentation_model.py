@@ -12,7 +12,7 @@ from segsweep.errors import UserError
 from segsweep.models.encoder_levels import Levels, levels_by_features
 
 Features = Any  # an encoder's output: a tensor (B, C, H, W), or lists, tuples and dicts of tensors (B, ...)
-Decode = Callable[[Any, Features, tuple[int, int]], Tensor]  # (network, features, size) -> the network's own output
+Decode = Callable[[Any, Features, tuple[int, int]], Tensor]  # (network, features, size) -> the network's output
 
 
 @dataclass(frozen=True)

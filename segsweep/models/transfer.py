@@ -1,4 +1,4 @@
-"""Transfer of weights from a source into a model, and its report. Weights enter a model nowhere else."""
+"""Transfer of weights from a source into a model, with a report. This is the only place where weights enter a model."""
 
 import difflib
 from collections import Counter

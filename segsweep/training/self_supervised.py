@@ -268,7 +268,7 @@ def contrastive_chance(count: int, batch_size: int) -> float | None:
 def _check_batch(count: int, recipe: PretrainingRecipe, world: World) -> None:
     batch = min(count, recipe.batch_size)
     if batch < 2:
-        raise UserError(f"ssl_batch_size={recipe.batch_size} of {count} images: needs at least 2, to tell them apart")
+        raise UserError(f"ssl_batch_size={recipe.batch_size} of {count} images: needs at least 2, to match their views")
     if batch < world.size:
         raise UserError(
             f"{world.size} workers cannot share a batch of {batch} images; use fewer workers or a larger ssl_batch_size"
