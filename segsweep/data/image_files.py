@@ -225,8 +225,8 @@ def check_same_way_up(image_path: Path, mask_path: Path) -> None:
     if not known:
         raise UserError(
             f"{image_path}: its EXIF asks for a rotation, and the size of its mask does not show whether the mask is drawn "
-            "on the rotated image; save the image upright, without EXIF rotation (mogrify -auto-orient), or give the mask the same "
-            "EXIF rotation"
+            "on the rotated image; save the image upright, without EXIF rotation (mogrify -auto-orient), or give the mask the "
+            "same EXIF rotation"
         )
 
 

@@ -21,7 +21,7 @@ LEVELS = (  # as in smp's encoder: a transition's 1x1 convolution belongs to the
 
 
 class DilatedDenseNet(nn.Module):
-    """The feature extractor of one of torchvision's DenseNets, dilated: images (B, 3, H, W) to (B, channels, H/8, W/8).
+    """The feature extractor of one of torchvision's DenseNets, dilated: images (B, 3, H, W) to features (B, channels, H/8, W/8).
 
     `name` is torchvision's: `densenet121`, `densenet161`, `densenet169` or `densenet201`. Weights are initialised as
     torchvision's.
@@ -45,6 +45,6 @@ class DilatedDenseNet(nn.Module):
         return norm.num_features
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Return the features (B, channels, ceil(H/8), ceil(W/8)) of images (B, 3, H, W)."""
+        """Return the features (B, channels, ceil(H/4) // 2, ceil(W/4) // 2) of images (B, 3, H, W)."""
         features: Tensor = self.features(images_BCHW)
         return features

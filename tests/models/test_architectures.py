@@ -30,7 +30,9 @@ def shapes(module: torch.nn.Module) -> dict[str, torch.Size]:
 
 
 def plain_unet_parameters(width: int, classes: int) -> int:
-    """Parameters of the plain U-Net, counted from the paper's drawing, with normalisation in place of the 3x3 layers' biases."""
+    """Return the number of parameters of the plain U-Net from the paper's figure, with normalisation instead of the 3x3 layers'
+    biases.
+    """
     count, before = 0, 3
     for channels in [width * 2**level for level in range(5)]:
         count += 9 * before * channels + 2 * channels + 9 * channels * channels + 2 * channels
@@ -148,7 +150,7 @@ def test_encoder_is_the_same_under_every_decoder(decoder, encoder):
 
 
 def dilations(network: torch.nn.Module) -> list[int]:
-    """The dilations of the 3x3 convolutions that are dilated, in order."""
+    """Return the dilations of the dilated 3x3 convolutions, in order."""
     convolutions = [each for each in network.modules() if isinstance(each, torch.nn.Conv2d) and each.kernel_size == (3, 3)]
     return [each.dilation[0] for each in convolutions if each.dilation != (1, 1)]
 

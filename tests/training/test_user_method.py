@@ -1,4 +1,4 @@
-"""A self-supervised method that a study file brings: it keeps the contract, and mistakes in it are found before a run."""
+"""A self-supervised method that a study file declares: it fulfils the contract, and mistakes in it are found before a run."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ class TestTheMethodOfThePage(SelfSupervisedContract):
 
     @pytest.fixture
     def easy(self, monkeypatch):
-        """Show which side of an image is up: a bright stripe along it."""
+        """Patch the method so that a bright stripe marks the upper side of each image."""
         method, views = user_object(self.kind).build, user_object(self.kind).build.views
 
         def with_stripe(self, images_BCHW, *rest):
@@ -87,13 +87,13 @@ def test_a_method_without_mistakes_passes_and_leaves_the_random_state():
     [
         (lambda encoder, _: encoder, "build returns .*; must return a segsweep"),
         (lambda _, image_px: Darkened(build_encoder("unet16", 1), image_px), "must be an nn.ModuleDict that holds the encoder"),
-        (WeightsOutside, "some weights lie outside network"),
+        (WeightsOutside, "some weights are outside network"),
         (FloatViews, r"views returns torch.float32 \(8, 3, 32, 32\); must return uint8"),
         (WithoutGradient, "loss must return a finite scalar with a gradient"),
         (Raising, r"cannot be built and run at 32 px: KeyError\('head'\)"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_method(method_class, message):
-    """A wrong method raises `UserError` with its text and what is wrong."""
+    """A wrong method raises `UserError` with its text and the mistake."""
     with pytest.raises(UserError, match="own:wrong.*" + message):
         check(method_class)
