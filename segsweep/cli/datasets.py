@@ -93,7 +93,7 @@ def _counts(dataset: Dataset) -> dict[str, int]:
 
 
 def prepare_datasets(options: argparse.Namespace, console: Console) -> None:
-    """Decode datasets into the store, verify them, and print what is in them."""
+    """Decode datasets into the store, check their masks, and print their statistics."""
     from segsweep.sweep.progress import choose_view
 
     if not 1 <= options.image_px <= LARGEST_PX:

@@ -81,7 +81,7 @@ def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
         undecoded = ", ".join(content["data_undecoded"])
         yield f"not decoded yet: {undecoded}; their images and masks are unchecked (--check decodes and checks them)"
     if content["seconds"]:
-        yield f"about {readable_seconds(content['seconds'])} on {content['runs_on']}, before early stopping"
+        yield f"about {readable_seconds(content['seconds'])} on {content['runs_on']}, without early stopping"
 
 
 def _words(value: Any) -> str:

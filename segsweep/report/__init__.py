@@ -1,1 +1,1 @@
-"""Answers from records: tables, pictures, files for other tools. Needs neither torch nor Ray."""
+"""Reports from records: tables, status, figures, and files for other tools. Imports neither torch nor Ray."""

@@ -15,7 +15,7 @@ PARTS = ("fraction", "dev_share")  # axes that change the number of target image
 
 
 def comparison_lines(records: Records) -> list[str]:
-    """Return one sentence each on the terms of folds, fractions and trained sources; none for what the study does not compare."""
+    """Return one sentence on each compared axis among folds, fractions and trained sources, with its terms."""
     return [*_of_folds(records), *_of_target_images(records), *_of_sources(records)]
 
 

@@ -1,1 +1,1 @@
-"""The planner, per-cell search and early stopping, and the runners that carry out what the planner decides."""
+"""Planning and execution of a study: checks, plan, planner, early stopping, driver, and the runners."""

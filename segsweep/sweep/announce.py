@@ -35,8 +35,8 @@ def announce(session: Session, progress: EarlierProgress) -> None:
         f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {planner.trials_done} done), {len(planner.missing_stages())} of "
         f"{len(plan.stages())} stages to build; about "
-        f"{readable_seconds(seconds)} on {runner.label}, before early stopping. "
-        "To narrow: --set NAME=VALUE on any axis or setting, --preset, --plan."
+        f"{readable_seconds(seconds)} on {runner.label}, without early stopping. "
+        "Narrow the study with --set NAME=VALUE or --preset; --plan lists all cells."
     )
     notify(text)
 

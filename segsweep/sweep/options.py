@@ -10,7 +10,7 @@ RUNNER_NAMES = ("ray", "inline")
 
 
 def _option(default: Any, text: str, kind: type | None = None, metavar: str | None = None, **more: Any) -> Any:
-    """Return a field with its help text and the type of its argument on the command line; a switch has none."""
+    """Return a field with its help text and the type of its command-line argument (None for a switch)."""
     return field(default=default, metadata={"help": text, "kind": kind, "metavar": metavar, **more})
 
 
@@ -22,15 +22,15 @@ class Options:
     """
 
     runner: str = _option(
-        "ray", "ray, or inline: one process that runs tasks in sequence (default: ray)", str, choices=RUNNER_NAMES
+        "ray", "ray, or inline: run all tasks in this process, in sequence (default: ray)", str, choices=RUNNER_NAMES
     )
     device: str = _option(
-        "auto", "device of each worker: auto (a GPU where there is one), cpu or cuda; inline also cuda:N (default: auto)", str
+        "auto", "device of each worker: auto (a GPU if there is one), cpu or cuda; inline also cuda:N (default: auto)", str
     )
     threads: int | None = _option(None, "CPU threads per worker (default: the cores divided by the workers)", int, metavar="N")
     gpus_per_trial: float | None = _option(None, "GPUs per trial: 1, or a share such as 0.5 (default: 1)", float, metavar="SHARE")
     max_concurrent: int | None = _option(
-        None, "largest number of workers (default: one per GPU, or one per core)", int, metavar="N"
+        None, "maximum number of workers (default: one per GPU, or one per core)", int, metavar="N"
     )
     workers_per_stage: int = _option(1, "number of workers that train one source stage together (default: 1)", int, metavar="N")
     workers_per_trial: int = _option(1, "number of workers that train one trial together (default: 1)", int, metavar="N")
@@ -42,11 +42,11 @@ class Options:
     )
     wait_for_nodes: float = _option(
         10.0,
-        "longest wait for the first machine that an autoscaler is to launch, in minutes (default: 10)",
+        "longest wait for the first machine that an autoscaler launches, in minutes (default: 10)",
         float,
         metavar="MINUTES",
     )
-    deterministic: bool = _option(False, "make results on a GPU equal to the last bit, as far as torch can; slower")
+    deterministic: bool = _option(False, "make results on a GPU bit-identical between runs, as far as torch supports it; slower")
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_concurrent", "workers_per_stage", "workers_per_trial"):
@@ -60,11 +60,11 @@ class Options:
         gpus = self.gpus_per_trial
         if gpus is not None and not (0 < gpus < 1 or gpus == 1):
             raise UserError(
-                f"--gpus-per-trial {gpus:g}: must be 1 or a share of one GPU, as 0.5; "
-                "several GPUs for one piece of work are --workers-per-trial and --workers-per-stage"
+                f"--gpus-per-trial {gpus:g}: must be 1 or a share of one GPU, such as 0.5; "
+                "for several GPUs per task use --workers-per-trial or --workers-per-stage"
             )
         if gpus is not None and gpus < 1 and self.group > 1:
-            raise UserError(f"--gpus-per-trial {gpus:g}: workers that train together need a whole GPU each (NCCL refuses shares)")
+            raise UserError(f"--gpus-per-trial {gpus:g}: workers that train together need one GPU each (NCCL rejects shares)")
 
     @property
     def group(self) -> int:

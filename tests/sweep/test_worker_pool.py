@@ -85,7 +85,7 @@ def test_options_that_do_not_fit_are_an_error(nodes, options, message):
         ({"workers_per_stage": -1}, "--workers-per-stage -1: must be at least 1"),
         ({"gpus_per_trial": 2.0}, "--gpus-per-trial 2: must be 1 or a share of one GPU"),
         ({"gpus_per_trial": 0.0}, "--gpus-per-trial 0: must be 1 or a share of one GPU"),
-        ({"gpus_per_trial": 0.5, "workers_per_trial": 2}, "need a whole GPU each"),
+        ({"gpus_per_trial": 0.5, "workers_per_trial": 2}, "need one GPU each"),
     ],
 )
 def test_options_are_checked_when_they_are_made(options, message):
