@@ -42,9 +42,9 @@ def test_the_example_of_sql_queries_planned_trials(capsys: pytest.CaptureFixture
 
 
 def test_sql_prints_the_answer(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`sql` answers over a study named by folder or name, or over all in `runs/`, as a table or CSV; a bad query is one line.
+    """`sql` queries a study given by folder or name, or all studies in `runs/`, as a table or CSV; a bad query is one line.
 
-    Numbers are readable in the table and whole in the CSV; an answer without rows says so.
+    Numbers are rounded in the table and exact in the CSV; a result without rows states it.
     """
     monkeypatch.chdir(finished)
     query = "select phase, count(*) trials from trials group by 1 order by 1"

@@ -81,9 +81,9 @@ def seen(study: Path, capsys: pytest.CaptureFixture[str], wanted: Callable[[dict
 def test_a_study_is_seen_from_other_processes_until_it_is_killed(
     tmp_path: Path, ellipses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What runs, where and how fast; `--follow` ends with 130 by Ctrl-C, and with 1 once the driver is killed.
+    """Running tasks are shown with place and speed; `--follow` ends with 130 on Ctrl-C, and with 1 once the driver is killed.
 
-    Then the status says that it crashed, and how to continue; the log has its start.
+    The status then shows that the driver crashed, and how to continue; the log has its start.
     """
     (tmp_path / "long.py").write_text(SCRIPT.format(folder=ellipses))
     study, script = tmp_path / "runs" / "long", str(tmp_path / "long.py")
@@ -143,10 +143,10 @@ def test_status_counts_planned_trials(copy_of_finished: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_follow_prints_changes_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
-    """Of four looks, of which the second shows only that time passes, three are printed; one that fails in between is repeated.
+def test_follow_prints_only_changes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    """Of four reads, three are printed: the second shows only that time passes. A failed read in between is repeated.
 
-    The exit code says how the study ended.
+    The exit code depends on how the study ended.
     """
     driver = DriverStatus("elsewhere", 1, "python s.py", "/", 0.0, 100.0, state="running", seconds_left=50.0)
     one = StudyStatus("s", "runs/s", "running", driver)

@@ -1,4 +1,4 @@
-"""A stand-in for what Ray's autoscaler on Kubernetes talks to: the API server and KubeRay's operator, for one RayCluster.
+"""A stand-in for the API server of Kubernetes and KubeRay's operator, for Ray's autoscaler and one RayCluster.
 
 usage: kubernetes_stand_in.py SPEC.json GCS_ADDRESS PORT CERTIFICATE.pem
 

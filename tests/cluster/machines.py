@@ -23,8 +23,8 @@ NETWORKS = 250  # 10.77.0 to 10.77.249: parallel test runs use different ones
 class Machines:
     """Machines by name, with one network.
 
-    `shared` is a folder that all of them see, at the same path; so are the project and its Python. Everything else below /tmp,
-    /srv, /dev/shm and /root is private to a machine, and lost with it. Commands run with the project's Python first in PATH.
+    All machines see the folder `shared`, the project and its Python at the same paths. Everything else below /tmp, /srv, /dev/shm
+    and /root is private to a machine, and is deleted with it. Commands run with the project's Python first in PATH.
     """
 
     names: Sequence[str]

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
-# Several machines in one, made of Linux namespaces. Each has its own network address, host name, processes, home folder, /tmp,
-# /srv and /dev/shm; all see the rest of the disk, and the folders in SHARED as they would an NFS mount. Needs root and iproute2.
+# Several machines on one computer, made of Linux namespaces. Each has its own network address, host name, processes, home folder,
+# /tmp, /srv and /dev/shm. All see the rest of the disk, and the folders in SHARED like an NFS mount. Needs root and iproute2.
 #   machines.sh up NAME...       a bridge, and machines at NET.1, NET.2, ... in the order given
 #   machines.sh on NAME COMMAND  run a command on a machine
-#   machines.sh off NAME         cut its power: all its processes and private files are gone at once
+#   machines.sh off NAME         cut its power: end all its processes and delete its private files at once
 #   machines.sh again NAME       put a new machine in its place, at its address
-#   machines.sh cut NAME | heal NAME   pull its network cable | plug it in again
+#   machines.sh cut NAME | heal NAME   disconnect its network cable | reconnect it
 #   machines.sh down             remove everything
-# Environment: RUN, a folder for the bed's own files (short, and seen by all); BRIDGE, the bridge's name, which also begins the
-# names of network namespaces and interfaces (at most 8 characters); NET, the first three numbers of addresses, as 10.77.3;
-# SHARED, folders that all machines see although they are below /tmp, /srv or /root; OWNER, a process with whose end the bed goes.
+# Environment: RUN, a folder for the script's files (a short path that all machines see); BRIDGE, the name of the bridge, which is
+# also the prefix of network namespaces and interfaces (at most 8 characters); NET, the first three numbers of the addresses, such
+# as 10.77.3; SHARED, folders that all machines see although they are below /tmp, /srv or /root; OWNER, a process with whose end
+# everything is removed.
 set -euo pipefail
-: "${RUN:?a folder for the files of this bed}" "${BRIDGE:?}" "${NET:?}" "${SHARED:=}"
+: "${RUN:?a folder for the files of this script}" "${BRIDGE:?}" "${NET:?}" "${SHARED:=}"
 self=$(readlink -f "$0")
 
 up() {
   local number=0
-  ip link add "$BRIDGE" type bridge # fails where another bed has this name, and with it this network
+  ip link add "$BRIDGE" type bridge # fails if another run uses this name, and with it this network
   mkdir -p "$RUN"
   ip link set "$BRIDGE" up
   for name in "$@"; do
@@ -52,7 +53,7 @@ start() { # NAME
   pgrep -P $! > "$RUN/$1.pid"
 }
 
-boot() { # NAME: what the first process of a machine does
+boot() { # NAME: run as the first process of a machine
   local kept
   hostname "$1"
   kept=$(mktemp -d "$RUN/$1.kept.XXXX")
@@ -63,7 +64,7 @@ boot() { # NAME: what the first process of a machine does
   mkdir -p "$kept/root" "$kept/work" && mount -t overlay overlay -o "lowerdir=/root,upperdir=$kept/root,workdir=$kept/work" /root
   rm -rf /root/.ray /root/.ssh # hidden by the overlay: no machine has another's tokens and keys
   sed "1r $RUN/hosts" /etc/hosts > "$kept/hosts" && mount --bind "$kept/hosts" /etc/hosts
-  exec 3< "$kept" # keeps it within reach once /tmp is covered
+  exec 3< "$kept" # keeps the folder reachable after /tmp is covered
   for folder in /tmp /srv /run /dev/shm; do mount -t tmpfs -o size=4g,mode=1777 tmpfs "$folder"; done
   for folder in $SHARED; do
     mkdir -p "$folder" && mount --bind "/proc/self/fd/3/shared$folder" "$folder"

@@ -1,5 +1,4 @@
-"""`cluster/slurm/study.sbatch` on a real Slurm of three machines: what interrupts a job, what its log and Slurm say, and what is
-repeated."""
+"""`cluster/slurm/study.sbatch` on a real Slurm cluster of three machines: interruptions, the job's log, and no repeated work."""
 
 import sys
 from collections.abc import Iterator, Sequence

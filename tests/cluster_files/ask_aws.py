@@ -1,9 +1,9 @@
-"""What Ray's autoscaler asks AWS for, by a cluster's file: a program, run against moto's servers.
+"""A program that launches the machines of a cluster's file with Ray's autoscaler on AWS, run against moto's servers.
 
 usage: ask_aws.py FILE [NODE_TYPE.FIELD=VALUE]
 
-It sets the account up as `ray up` does (role, key, security group), launches one machine of each node type, and prints as JSON
-what EC2 then lists and which resources Ray expects of each type. `head.Field=VALUE` adds a field to a node type's `node_config`.
+It sets up the account as `ray up` does (role, key, security group), launches one machine of each node type, and prints EC2's
+description and Ray's expected resources of each type as JSON. `head.Field=VALUE` adds a field to a node type's `node_config`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What KubeRay checks of a RayJob: its custom resource definition, and the rules that stand in its code.
+"""KubeRay's checks of a RayJob: its custom resource definition, and the rules in its code.
 
 The definition is data of KubeRay (Apache-2.0), read from the folder that SEGSWEEP_CRDS names. The rules are those of KubeRay 1.7,
 `ray-operator/controllers/ray/utils/validation.go`.

@@ -46,7 +46,7 @@ def test_the_files_are_found():
 
 
 @named
-def test_a_file_says_what_it_is_for_how_it_is_used_and_what_to_edit(path):
+def test_a_file_opens_with_its_purpose_a_command_and_values_to_edit(path):
     """The opening comment has a sentence, a command, and the values to edit."""
     comment = opening(path)
     assert re.match(r"\w[^\n]{20,}", comment), comment

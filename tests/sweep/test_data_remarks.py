@@ -239,7 +239,7 @@ def test_groups_are_reported(ellipses, tmp_path, catalog):
 
 
 def test_shared_images_are_trained_on_as_published(ellipses, tmp_path, catalog):
-    """With leakage='report', a source keeps the images that it shares with the target, and a line says so."""
+    """With leakage='report', a source keeps the images that it shares with the target, and a line states it."""
     copy = copied(ellipses, tmp_path / "copy", range(10))
     study = declared(ellipses, f"supervised:folder:{copy}", leakage="report")
     (spec,) = planned(study, catalog).stages()

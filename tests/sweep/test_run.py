@@ -115,7 +115,7 @@ def test_the_deterministic_mode_is_recorded_and_ends_with_the_run(finished: Path
 
 
 def test_a_study_grows_by_a_seed(copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    """A third seed adds four confirmed runs and repeats nothing; without it, they are excluded again, and a line says so."""
+    """A third seed adds four confirmed runs and repeats nothing; without it, they are excluded again, and a line states it."""
     before = load(copy_of_finished / "runs" / "tiny")
     grown = run(replace(tiny_study, seeds=3), copy_of_finished)
     new = set(grown.trials["trial_id"]) - set(before.trials["trial_id"])

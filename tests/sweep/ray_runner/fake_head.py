@@ -11,9 +11,9 @@ from ray.core.generated import gcs_service_pb2
 
 @contextmanager
 def fake_head(token: str | None = None, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """Yield the address of a head that refuses whoever has another token; with None it lets everybody in.
+    """Yield the address of a head that rejects requests without this token (None: it accepts all requests).
 
-    With a certificate and its key it speaks TLS, as Ray does, with whoever has a certificate signed by this one.
+    With a certificate and its key it uses TLS, as Ray does, and accepts clients with a certificate signed by this one.
     """
 
     def answer(_request: bytes, context: grpc.ServicerContext) -> bytes:

@@ -23,10 +23,10 @@ print(json.dumps([port for port in ports if any(answers(host, port) for host in 
 
 @contextmanager
 def neighbour(name: str, here: str, there: str) -> Iterator[Callable[[Sequence[int]], list[int]]]:
-    """Connect a namespace to this machine, and yield what says which of some TCP ports are reached from there.
+    """Connect a namespace to this machine, and yield a function that returns the TCP ports that can be reached from there.
 
-    `here` and `there` are the addresses of this machine and of the neighbour, in one network of 24 bits. Every other IPv4
-    address of this machine is tried as well.
+    `here` and `there` are the addresses of this machine and of the neighbour, in one /24 network. Every other IPv4 address of
+    this machine is tried, too.
     """
     ip("netns", "add", name)
     try:
