@@ -19,8 +19,8 @@ def class_maps(study: Study, catalog: Catalog) -> dict[str, ClassMap]:
     """Return the class map of every source that needs one, by the source's name.
 
     A source needs one if its classes are known and some cell transfers its classifier (`transfer=all`) or tests its model before
-    fine-tuning (`domain_shift=on`). Raises `UserError` if a source with `transfer=all` shares no class with the target, and
-    for a synonym that is a class neither of a source of the study nor of any known dataset.
+    fine-tuning (`domain_shift=on`). Raises `UserError` if a source with `transfer=all` shares no class with the target. Raises it
+    also for a synonym that is a class neither of a source of the study nor of any known dataset.
     """
     if study.target_name in catalog.absent:
         return {}

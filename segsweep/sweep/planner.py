@@ -41,9 +41,9 @@ class Planner:
     choose a setting) and `source_choices` keep all choices by the cell's key. `workers` is the maximum number of tasks that run
     at once.
 
-    At least one tuning trial of a cell finishes, unless all fail: the last open trial is never stopped early, and if every trial
-    that was not stopped has failed, the best stopped trial is rerun from its start, then the next best, until one finishes.
-    If the source's learning rate is tuned, a cell of `plan` has no trials until the rate is chosen.
+    At least one tuning trial of a cell finishes, unless all fail. The last open trial is never stopped early. If every trial that
+    was not stopped has failed, the best stopped trial is rerun from its start, then the next best, until one finishes. If the
+    source's learning rate is tuned, a cell of `plan` has no trials until the rate is chosen.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ LARGEST_PX = 64  # largest image side for the small stem; the usual stem and enc
 def has_small_stem(settings: Settings, stage: Stage, *, first: bool) -> bool:
     """Return whether a stage of a cell's source uses the stem for small images.
 
-    A stage uses it if it is self-supervised, is the `first` of its source (and so begins from random weights), trains a ResNet on
-    images of at most `LARGEST_PX`, and `ssl_stem` is `auto`.
+    A self-supervised stage uses it if `ssl_stem` is `auto` and it trains a ResNet on images of at most `LARGEST_PX`. It must also
+    be the `first` stage of its source, which begins from random weights.
     """
     small = settings.ssl_stem == "auto" and settings.source_px <= LARGEST_PX
     return small and first and stage.self_supervised and bool(resnet_stem(encoder_name(settings.architecture)))
