@@ -23,7 +23,7 @@ from segsweep.training.self_supervised import PretrainingResult, pretrain, start
 from segsweep.training.self_supervised_method import Method, PretrainingRecipe, build_method
 from segsweep.training.world import World
 
-ENCODER, IMAGE_PX = "unet4", 32
+ENCODER, IMAGE_PX = "unet16", 32
 
 
 def make_recipe(**values) -> PretrainingRecipe:

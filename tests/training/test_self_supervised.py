@@ -144,7 +144,7 @@ def test_impossible_batches_are_refused(run, sets, cpu, tmp_path):
     with pytest.raises(UserError, match="ssl_batch_size=1 of 10 images: needs at least 2"):
         run(batch_size=1).go()
     recipe, path = make_recipe(batch_size=2), tmp_path / "x"
-    state = start_pretraining(build_method("simclr", build_encoder("unet4", 0), recipe, 0), recipe, cpu, path, World())
+    state = start_pretraining(build_method("simclr", build_encoder("unet16", 0), recipe, 0), recipe, cpu, path, World())
     running = pretrain(state, *sets, recipe, seed=0, device=cpu, checkpoint=path, world=World(0, 4))
     with pytest.raises(UserError, match="4 workers cannot share a batch of 2 images"):
         next(running)
