@@ -22,7 +22,7 @@ REACH_SECONDS = 2.0
 NOT_A_NODE = "No node info found"  # part of Ray's error on a machine that is not a node of the cluster
 DEATH_INFO = {
     "RAY_timeout_ms_task_wait_for_death_info": "60000"
-}  # wait for the cause of a worker's death; Ray's default is short
+}  # wait until the cause of a death is known; Ray's default does not
 
 
 @contextmanager
