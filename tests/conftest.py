@@ -190,9 +190,11 @@ def finished(once: Callable[[str, Callable[[Path], object]], Path], tiny_study: 
     """The folder in which the tiny study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
     import segsweep
 
-    return once(
-        "finished", lambda folder: segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
-    )
+    def run(folder: Path) -> None:
+        segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
+
+    cells = sum(1 for _ in tiny_study.cells())
+    return once(f"finished-{cells}-cells", run)
 
 
 @pytest.fixture

@@ -1,13 +1,21 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from segsweep.config import Study
 from segsweep.records.lines import read_lines, read_study
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.records.writer import RecordWriter
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tiny_study: Study, boxes: Path) -> Study:
+    """Two of the study's cells with one tuning trial each: 6 trials and one stage. The W&B client takes its time for each."""
+    return replace(tiny_study, compare={"source": ["random", f"supervised:folder:{boxes}"]}, trials_per_cell=1)
 
 
 def columns(identity: str, phase: str = "tune", **values: Any) -> dict[str, Any]:

@@ -183,7 +183,7 @@ def test_the_key_is_nowhere(copy_of_finished, wandb_server: WandbServer):
         assert lines
         assert not [line for line in lines if any(KEY in word for word in line)]
     until(lambda: not _mirrors(study))
-    assert "17 runs sent to" in messages[0] or "runs sent" in messages[0]
+    assert "runs sent" in messages[0]
     holding = [path for path in copy_of_finished.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert holding == []
 
