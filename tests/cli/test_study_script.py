@@ -76,6 +76,7 @@ def last_table(output: str) -> list[str]:
     return [line for line in output.splitlines() if line and not line.startswith("Results: ")]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_repeated_kills_end_in_the_same_table(script: Path, tmp_path: Path) -> None:

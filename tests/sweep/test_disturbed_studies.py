@@ -129,7 +129,7 @@ def assert_equal(records: Records, undisturbed: Records) -> None:
     assert len(records.epochs) == len(undisturbed.epochs)
 
 
-@pytest.mark.parametrize("what", ["store", pytest.param("records", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["store", pytest.param("records", marks=[pytest.mark.slow, pytest.mark.ci])])
 def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undisturbed: Records, disk: Path, tmp_path: Path) -> None:
     """On a full disk nothing fails; once there is space again, the study resumes automatically and gives the same table."""
     study = Disturbed(small, tmp_path, disk / "store") if what == "store" else Disturbed(small, disk, tmp_path / "store")
@@ -147,6 +147,7 @@ def test_a_disk_that_fills_up_pauses_the_study(what: str, small: Study, undistur
     assert output.index("paused: ") < output.index("resumed\n")
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_store_that_disappears_and_returns(small: Study, undisturbed: Records, tmp_path: Path) -> None:
     """A study waits for a store that is moved away, such as an unmounted disk, and does not create a new one."""

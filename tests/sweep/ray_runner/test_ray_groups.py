@@ -61,6 +61,7 @@ def test_two_workers_per_stage_and_per_trial(short_study: Study, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_killed_process_of_a_group_is_replaced(short_study: Study, tmp_path: Path) -> None:
