@@ -49,10 +49,10 @@ def list_datasets(options: argparse.Namespace, console: Console) -> None:  # noq
 
 def _found(row: Mapping[str, Any]) -> str:
     if row["name"] in GENERATED:
-        return f"{row['pictures']} images"
+        return f"{row['images']} images"
     if row["folder"] is None:
         return "not found; pass --data" + (", or prepare it with --download" if row["downloadable"] else "")
-    count = "" if row["pictures"] is None else f": {row['pictures']} images"
+    count = "" if row["images"] is None else f": {row['images']} images"
     return f"found in {row['folder']}{count}" + (f"; {row['problem']}" if row["problem"] else "")
 
 
@@ -60,7 +60,7 @@ def dataset_rows(roots: DataRoots) -> list[dict[str, Any]]:
     """Return one row per dataset.
 
     Fields: `name`, `schemes` (number of classes of each class scheme, 0 without masks), `layout`, `folder` (null if not found),
-    `pictures` (number of images, null if counting is slow), `downloadable`, and `problem` (what is wrong with the files, or
+    `images` (number of images, null if counting is slow), `downloadable`, and `problem` (what is wrong with the files, or
     null).
     """
     rows = [_row(name, entry.layout, roots.folder(name), roots) for name, entry in DATASETS.items()]
@@ -75,14 +75,14 @@ def dataset_rows(roots: DataRoots) -> list[dict[str, Any]]:
 
 def _row(name: str, layout: str, folder: Path | None, roots: DataRoots) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "schemes": {}, "layout": layout, "folder": str(folder) if folder else None}
-    row |= {"pictures": None, "downloadable": name in DOWNLOADS, "problem": None}
+    row |= {"images": None, "downloadable": name in DOWNLOADS, "problem": None}
     try:
         if folder is None and name in DATASETS:
             row["schemes"] = dict(DATASETS[name].classes or _counts(DATASETS[name].reader(Path())))
             return row
         dataset = open_dataset(name, roots)
         row["schemes"] = _counts(dataset)
-        row["pictures"] = None if name in SLOW_TO_COUNT else len(dataset.examples())
+        row["images"] = None if name in SLOW_TO_COUNT else len(dataset.examples())
     except UserError as error:
         row["problem"] = str(error)
     return row
@@ -138,7 +138,7 @@ def data_facts(data: Prepared) -> dict[str, Any]:
     shares = (counts / max(1, counts.sum())).tolist()
     return {
         "image_px": data.images.shape[1],
-        "pictures": len(data.names),
+        "images": len(data.names),
         "splits": dict(Counter(data.splits)),
         "labelled": data.labelled,
         "class_shares": dict(zip(data.classes, shares, strict=True)),
@@ -154,7 +154,7 @@ def data_facts(data: Prepared) -> dict[str, Any]:
 
 def _readable(facts: Mapping[str, Any]) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in facts["splits"].items())
-    lines = [f"{facts['name']}: {facts['pictures']} images at {facts['image_px']} px (fit {facts['fit']}): {splits}"]
+    lines = [f"{facts['name']}: {facts['images']} images at {facts['image_px']} px (fit {facts['fit']}): {splits}"]
     if facts["labelled"]:
         ranked = sorted(facts["class_shares"].items(), key=lambda item: -item[1])
         shown = [f"{name} {100 * share:.2f} %" for name, share in ranked if share > SHARE_SHOWN]

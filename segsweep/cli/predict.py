@@ -34,7 +34,7 @@ def predict(options: argparse.Namespace, console: Console) -> None:
     run = done.trial
     print(f"{done.folder}: {len(done.images)} images, predicted by trial {run['trial_id']} ({run['cell']})")
     if done.failed:
-        names = ", ".join(row["picture"] for row in done.failed)
+        names = ", ".join(row["image"] for row in done.failed)
         total = len(done.failed) + len(done.images)
         console.print(f"{len(done.failed)} of {total} images could not be read: {names}", soft_wrap=True)
         sys.exit(INCOMPLETE)

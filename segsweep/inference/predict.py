@@ -106,7 +106,7 @@ def _predict_each(
         try:
             levels = _read(path)
         except UserError as error:
-            result.failed.append({"picture": path.name, "error": str(error)})
+            result.failed.append({"image": path.name, "error": str(error)})
             log(f"error: {error}")
         else:
             deep |= {path: value} if (value := largest(levels)) else {}
@@ -159,8 +159,8 @@ def _write_tables(result: Predictions, records: Records, artifact: Artifact, ima
     model = artifact.metadata
     with (result.folder / "shares.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = csv.writer(file)
-        rows.writerow(["picture", *model["classes"]])
-        rows.writerows([row["picture"], *(f"{share:.6f}" for share in row["shares"].values())] for row in result.images)
+        rows.writerow(["image", *model["classes"]])
+        rows.writerows([row["image"], *(f"{share:.6f}" for share in row["shares"].values())] for row in result.images)
     with (artifact.folder / WEIGHTS_FILE).open("rb") as weights:
         checksum = hashlib.file_digest(weights, "sha256").hexdigest()
     card = {
@@ -171,7 +171,7 @@ def _write_tables(result: Predictions, records: Records, artifact: Artifact, ima
         "source": model["settings"]["source"],
         "weights_sha256": checksum,
         "images": str(images.absolute()),
-        "pictures": result.images,
+        "images": result.images,
         "failed": result.failed,
     }
     (result.folder / "predictions.json").write_text(json.dumps(card, indent=1), encoding="utf-8")

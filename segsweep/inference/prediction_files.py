@@ -41,7 +41,7 @@ class PredictionFiles:
             for label, part, plane_HW in zip(self._classes, self._parts, prediction.probabilities_CHW, strict=True):
                 files["probabilities"][label] = f"probabilities/{name}-{part}.png"
                 Image.fromarray(plane_HW).save(self._folder / files["probabilities"][label])
-        return {"picture": path.name, **files, "shares": dict(zip(self._classes, shares.tolist(), strict=True))}
+        return {"image": path.name, **files, "shares": dict(zip(self._classes, shares.tolist(), strict=True))}
 
     def _overlay(self, image: Pixels, mask_HW: Pixels, present: Sequence[int]) -> Image.Image:
         """Return the mask drawn over its image, above a legend of the classes that occur; background stays transparent."""

@@ -74,19 +74,19 @@ def test_datasets_for_a_program(root: Path, ellipses: Path, capsys: pytest.Captu
         "schemes": {"foreground": 2, "trimap": 3},
         "layout": DATASETS["pets"].layout,
         "folder": str(root / "oxford-iiit-pet"),
-        "pictures": 4,
+        "images": 4,
         "downloadable": True,
         "problem": None,
     }
     assert rows["cityscapes"]["schemes"] == {"evaluated": 19, "raw": 34}
-    assert (rows["cityscapes"]["folder"], rows["cityscapes"]["pictures"], rows["cityscapes"]["downloadable"]) == (
+    assert (rows["cityscapes"]["folder"], rows["cityscapes"]["images"], rows["cityscapes"]["downloadable"]) == (
         None,
         None,
         False,
     )
     assert rows["mas3k"]["schemes"] == {"species": 38, "binary": 2}
     assert (rows["ade20k"]["schemes"], rows["cats_dogs"]["schemes"]) == ({"all": 150}, {"unlabelled": 0})
-    assert (rows["mine"]["schemes"], rows["mine"]["pictures"]) == ({"all": 2}, 40)
+    assert (rows["mine"]["schemes"], rows["mine"]["images"]) == ({"all": 2}, 40)
 
 
 def test_a_broken_dataset_does_not_hide_the_others(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,9 +94,9 @@ def test_a_broken_dataset_does_not_hide_the_others(root: Path, capsys: pytest.Ca
     (root / "oxford-iiit-pet" / "annotations" / "test.txt").unlink()
     assert call("datasets", "--data", str(root), "--json") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["pets"]["pictures"] is None
+    assert rows["pets"]["images"] is None
     assert "test.txt is missing" in rows["pets"]["problem"]
-    assert rows["generated_far"]["pictures"] == 480
+    assert rows["generated_far"]["images"] == 480
 
 
 def test_prepare_prints_statistics_of_a_dataset(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def test_prepare_for_a_program(root: Path, tmp_path: Path, capsys: pytest.Captur
     assert call("prepare", "pets", *options, "--classes", "trimap", "--fit", "raw-crop") == 0
     (facts,) = json.loads(capsys.readouterr().out)
     assert (facts["name"], facts["scheme"], facts["fit"], facts["image_px"]) == ("pets", "trimap", "raw-crop", 10)
-    assert (facts["pictures"], facts["splits"], facts["ignored"]) == (4, {"trainval": 2, "test": 2}, 0)
+    assert (facts["images"], facts["splits"], facts["ignored"]) == (4, {"trainval": 2, "test": 2}, 0)
     assert facts["class_shares"] == {"pet": 0.0, "background": 1.0, "boundary": 0.0}  # the pet is left of the middle
     assert facts["mean"] == [0, 0, 1]
 

@@ -47,7 +47,7 @@ def test_an_unreadable_image_does_not_stop_the_rest(
     assert "3 images, predicted by trial" in printed.out
     assert "predicting: 4/4" in printed.err
     card = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert [row["picture"] for row in card["failed"]] == ["broken.jpg"]
+    assert [row["image"] for row in card["failed"]] == ["broken.jpg"]
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
 
 

@@ -91,15 +91,15 @@ def test_overlays_shares_and_the_applied_run_are_written(study: Path, photos: Pa
     index = json.loads((study.parents[1] / "store" / "model" / best["model_key"] / INDEX_FILE).read_text())
     assert card["weights_sha256"] == index["files"]["weights.safetensors"][1]
     with (out / "shares.csv").open(encoding="utf-8") as file:
-        shares = {row.pop("picture"): row for row in csv.DictReader(file)}
-    assert [row["picture"] for row in card["pictures"]] == ["clear.png", "grey.tif", "turned.JPG"] == list(shares)
-    for row in card["pictures"]:
+        shares = {row.pop("image"): row for row in csv.DictReader(file)}
+    assert [row["image"] for row in card["images"]] == ["clear.png", "grey.tif", "turned.JPG"] == list(shares)
+    for row in card["images"]:
         mask = mask_of(out / row["mask"])
-        assert float(shares[row["picture"]]["figure"]) == pytest.approx((mask == 1).mean(), abs=1e-6)
+        assert float(shares[row["image"]]["figure"]) == pytest.approx((mask == 1).mean(), abs=1e-6)
         overlay = np.asarray(Image.open(out / row["overlay"]))
         height, width = mask.shape
         assert overlay.shape[0] > height
-        image = open_image(photos / row["picture"])
+        image = open_image(photos / row["image"])
         assert (overlay[:height, :width][mask == 0] == image[mask == 0]).all()
         assert not (overlay[:height, :width][mask == 1] == image[mask == 1]).all(axis=-1).any()
 
@@ -128,8 +128,8 @@ def test_odd_and_long_names_are_handled(study: Path, tmp_path: Path) -> None:
     figure(32, 32).save(odd)
     predict(load(study), folder, tmp_path / "out", probabilities=True, device="cpu")
     written = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
-    assert {row["picture"] for row in written["pictures"]} == {odd.name, f"{'l' * 245}.png"}
-    assert all((tmp_path / "out" / row["mask"]).is_file() for row in written["pictures"])
+    assert {row["image"] for row in written["images"]} == {odd.name, f"{'l' * 245}.png"}
+    assert all((tmp_path / "out" / row["mask"]).is_file() for row in written["images"])
     assert len((tmp_path / "out" / "shares.csv").read_bytes().splitlines()) == 3
 
 

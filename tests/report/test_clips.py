@@ -66,14 +66,14 @@ def test_the_first_frame_shows_the_start_model(ran, records):
         assert gif.n_frames == FRAMES
     trial = records.trials.iloc[0]
     with np.load(FolderStore(ran[1]).folder("model", trial["model_key"]) / "clip.npz") as kept:
-        pictures, truths = kept["pictures_KHWC"], kept["truths_KHW"]
+        images, truths = kept["pictures_KHWC"], kept["truths_KHW"]
     model = build_model("unet4", 2, seed=int(trial["seed"])).eval()
     with torch.no_grad():
-        start = model(normalise(torch.from_numpy(pictures).permute(0, 3, 1, 2))).argmax(dim=1).numpy().astype(np.uint8)
+        start = model(normalise(torch.from_numpy(images).permute(0, 3, 1, 2))).argmax(dim=1).numpy().astype(np.uint8)
     with Image.open(folder / "frame-0000.png") as frame:
         for number in range(SHOWN):
-            assert np.array_equal(cut(frame, number, 0), tile(pictures[number], start[number]))
-            assert np.array_equal(cut(frame, number, 1), tile(pictures[number], truths[number]))
+            assert np.array_equal(cut(frame, number, 0), tile(images[number], start[number]))
+            assert np.array_equal(cut(frame, number, 1), tile(images[number], truths[number]))
 
 
 def test_existing_frames_are_not_redrawn(ran, records, monkeypatch):
@@ -134,13 +134,13 @@ def test_many_images_take_several_rows():
     """Images that do not fit side by side are below, each prediction above its truth; the captions distinguish the frames."""
     rng = np.random.default_rng(0)
     count = ACROSS + 1
-    pictures = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
     truths, predicted = (rng.integers(0, 2, (count, 16, 16), dtype=np.uint8) for _ in range(2))
-    clip = Clip(pictures, truths, np.stack([predicted, predicted]), ["background", "b"], "cell", ["one", "two"])
+    clip = Clip(images, truths, np.stack([predicted, predicted]), ["background", "b"], "cell", ["one", "two"])
     frames = list(draw_frames(clip))
     assert len({frame.tobytes() for frame in frames}) == 2
-    assert np.array_equal(cut(frames[0], 0, 2), tile(pictures[-1], predicted[-1]))
-    assert np.array_equal(cut(frames[0], 0, 3), tile(pictures[-1], truths[-1]))
+    assert np.array_equal(cut(frames[0], 0, 2), tile(images[-1], predicted[-1]))
+    assert np.array_equal(cut(frames[0], 0, 3), tile(images[-1], truths[-1]))
 
 
 def test_cells_have_separate_folders():

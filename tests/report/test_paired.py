@@ -82,8 +82,8 @@ def test_with_one_seed_the_interval_is_the_bootstrap_over_images() -> None:
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
     """With two seeds, one for and one against, the sign stays undecided however many images there are."""
-    pictures = np.random.default_rng(1).normal(0, 0.01, 500)
-    low, high = bootstrap_interval(np.stack([pictures + 0.2, pictures - 0.2]))
+    noise = np.random.default_rng(1).normal(0, 0.01, 500)
+    low, high = bootstrap_interval(np.stack([noise + 0.2, noise - 0.2]))
     assert low < -0.15
     assert high > 0.15
 
