@@ -170,7 +170,7 @@ def _write_tables(result: Predictions, records: Records, artifact: Artifact, ima
         "classes": list(model["classes"]),
         "source": model["settings"]["source"],
         "weights_sha256": checksum,
-        "images": str(images.absolute()),
+        "folder": str(images.absolute()),
         "images": result.images,
         "failed": result.failed,
     }
