@@ -134,7 +134,7 @@ def test_of_two_different_networks_the_study_must_choose(tmp_path):
     sources = [marked(torchvision.models.resnet18(weights=None), seed) for seed in range(2)]
     path = tmp_path / "w.pth"
     torch.save({"state_dict": sources[0], "state_dict_ema": sources[1]}, path)
-    with pytest.raises(UserError, match=r"w\.pth: holds several .* 'state_dict', 'state_dict_ema'; say .*@prefix=NAME"):
+    with pytest.raises(UserError, match=r"w\.pth: holds several .* 'state_dict', 'state_dict_ema'; choose .*@prefix=NAME"):
         check_file(path, build_on_meta(PUBLISHED, 2), "encoder")
     model = build_model(PUBLISHED, 2, seed=0)
     load_file_weights(model, read_weight_file(path, "state_dict_ema"), "encoder")
