@@ -3,6 +3,7 @@ import itertools
 import pickle
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,7 @@ def test_a_divided_path_is_refused_with_the_remedy(text):
         Source.parse(text)
 
 
+@cache
 def nodes() -> list[tuple[str, ast.AST]]:
     """Return every node of the package's code, with the file that contains it."""
     package = Path(source_module.__file__).parents[1]
