@@ -1,12 +1,14 @@
-"""The ranking of runs, and the remedy for a choice at an edge."""
+"""The ranking of runs, the row of a cell, and the remedy for a choice at an edge."""
 
 from dataclasses import replace
+from statistics import stdev
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from segsweep.records import Records
-from segsweep.report.cells import best_first
+from segsweep.report.cells import MEASURES, best_first, summarise
 from segsweep.report.text import table_text
 
 
@@ -27,6 +29,17 @@ def test_runs_are_ranked_by_a_comparable_measure(keep, losses, best):
         }
     )
     assert best_first(trials)["trial_id"].iloc[0] == best
+
+
+@pytest.mark.parametrize("tests", [[0.5, 0.6, 0.8], [0.5]])
+def test_the_spread_is_the_sample_standard_deviation(tests):
+    """A cell's test IoU is the mean over its confirmed runs, and its spread their sample standard deviation; NaN for one run."""
+    confirmed = {"cell": "c", "phase": "confirm", "status": "finished", "fold": None, "error": None, "val_iou": 0.9}
+    trials = pd.DataFrame([{**confirmed, **dict.fromkeys(MEASURES, 0.1), "trial_id": str(iou), "test_iou": iou} for iou in tests])
+    study = {"cells": ["c"], "compare": [], "tune": {}, "seeds": len(tests)}
+    row = summarise(SimpleNamespace(trials=trials, choices={}, study=study)).iloc[0]
+    assert row["test_iou"] == pytest.approx(sum(tests) / len(tests))
+    assert row["test_iou_std"] == (pytest.approx(stdev(tests)) if len(tests) > 1 else pytest.approx(float("nan"), nan_ok=True))
 
 
 @pytest.mark.parametrize(

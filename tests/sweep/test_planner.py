@@ -85,9 +85,10 @@ def test_the_best_validation_iou_is_confirmed() -> None:
         assert {trial.settings.learning_rate for trial in confirmed} == {best.settings.learning_rate}
 
 
-def test_trials_that_need_no_stage_do_not_wait_for_it() -> None:
-    """With two workers, `random` trials start at once, and no other trial starts before its stage is built."""
-    simulation, _ = simulate(small_study(), workers=2)
+@pytest.mark.parametrize("workers", [2, 50])
+def test_trials_that_need_no_stage_do_not_wait_for_it(workers: int) -> None:
+    """`random` trials start at once, and no other trial starts before its stage is built, however many workers are free."""
+    simulation, _ = simulate(small_study(), workers)
     built_at = next(event.seconds for event in simulation.events if event.task.kind == STAGE and event.what == "finished")
     starts = [
         (event.seconds, event.task.spec.settings.source)
@@ -186,7 +187,7 @@ def test_a_setting_is_chosen_by_the_mean_of_its_last_readings() -> None:
     tuning = plan.cells[0].tuning
     readings = [
         [Reading(0.99), Reading(0.5), Reading(0.5), Reading(0.5)],  # best in the first epoch, then constant
-        [Reading(0.1), Reading(0.2), Reading(0.9), Reading(0.3)],  # one lucky epoch
+        [Reading(0.1), Reading(0.2), Reading(0.3), Reading(0.9)],  # one lucky epoch, the last
         [Reading(0.6, -0.4)],
         [Reading(0.5, -0.3), Reading(0.7, -0.1)],  # the same mean, a lower loss
     ]
@@ -287,6 +288,18 @@ def test_early_stopping_compares_within_a_cell_only(rule: EarlyStopping) -> None
     assert stopped
     assert all(trial.phase == "tune" for trial in stopped)
     assert len(planner.choices) == 4
+
+
+@pytest.mark.parametrize("rule", [PerCellASHA(1, 2), PerCellMedian(1, 2), PerCellRacing()])
+@pytest.mark.parametrize("source", ["random", "supervised:voc2012"])
+def test_a_cell_stops_the_same_trials_without_other_cells(source: str, rule: EarlyStopping) -> None:
+    """The trials that early stopping stops in a cell do not depend on better or worse cells of the study."""
+    both = small_study(compare={"source": ["supervised:voc2012", "random"]}, early_stopping=rule, trials_per_cell=8)
+    stopped = [
+        {trial.trial_id for trial in trials_of(simulate(study)[0].events, "stopped") if trial.settings.source == source}
+        for study in (both, replace(both, compare={"source": [source]}))
+    ]
+    assert stopped[0] == stopped[1] != set()
 
 
 def test_asha_keeps_the_best_of_a_rung() -> None:
