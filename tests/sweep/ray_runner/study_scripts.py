@@ -14,6 +14,7 @@ import psutil
 from segsweep.records import Records
 
 EPOCHS, SOURCE_EPOCHS = 4, 24
+AWAITED_SECONDS = 150  # on a busy machine a driver and its workers import torch for a minute
 SCRIPT = """
 from segsweep import LogUniform, Study, Target, main
 
@@ -58,13 +59,13 @@ class Script:
     def run(self, *arguments: str) -> str:
         """Run a driver to its end, and return its output."""
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=110)
+        output, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
         return output
 
     def await_epochs(self, count: int, process: "subprocess.Popen[str]", kind: str = "trials") -> None:
         """Wait until `count` epochs of trials or stages are in the records' lines."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + AWAITED_SECONDS
         while self._epochs(kind) < count:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
