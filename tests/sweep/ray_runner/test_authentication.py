@@ -71,7 +71,7 @@ def test_settings_that_ray_would_misread_are_rejected(tmp_path: Path, monkeypatc
     """A misspelt mode, which Ray treats as `disabled`, and a file without a token are one-line errors."""
     monkeypatch.setenv("RAY_AUTH_MODE", "tokens")
     with pytest.raises(
-        UserError, match="RAY_AUTH_MODE=tokens: unknown mode, which Ray takes as disabled; known: token, disabled"
+        UserError, match="RAY_AUTH_MODE=tokens: unknown mode, which Ray treats as disabled; known: token, disabled"
     ):
         token_for_start()
     monkeypatch.delenv("RAY_AUTH_MODE")
@@ -135,7 +135,7 @@ def test_a_cluster_with_tls_is_contacted_over_tls(
         monkeypatch.setenv(name, str(path))
     monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
     with fake_head("right", certificate) as closed, fake_head(None, certificate) as opened:
-        with pytest.raises(UserError, match=r"no head of Ray .* with RAY_USE_TLS as on the head"):
+        with pytest.raises(UserError, match=r"not a Ray head .* RAY_USE_TLS as on the head"):
             token_for(opened)
         monkeypatch.setenv("RAY_USE_TLS", asked)
         assert token_for(opened) == {}
@@ -161,7 +161,7 @@ def test_another_server_at_the_address_is_reported() -> None:
     """Another server at the address is not waited for: the line names the right port."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        with pytest.raises(UserError, match=r"the process that answers there is not a Ray head .* by default port 6379"):
+        with pytest.raises(UserError, match=r"the process that answers there is not a Ray head .*by default port 6379"):
             token_for(f"127.0.0.1:{server.server_port}")
         server.shutdown()
 

@@ -51,7 +51,9 @@ def test_every_other_machine_is_checked(cluster: str, tmp_path: Path, monkeypatc
     lines: list[str] = []
     with open_machines(FolderStore(tmp_path / "store"), lines.append) as machines:
         machines.check_all()
-        assert (machines.excluded, lines) == ((), [])
+        assert machines.excluded == ()
+        assert [line for line in lines if not line.startswith("checking whether")] == []  # printed on a busy machine
+    lines.clear()
     with open_machines(HiddenStore(tmp_path / "store"), lines.append) as machines:
         with pytest.raises(UserError, match=f"node {name}: does not see the store"):
             machines.check_all()
