@@ -134,7 +134,8 @@ class Machines:
         if not asked:
             return
         if ray.wait(list(asked.values()), num_returns=len(asked), timeout=SILENT_SECONDS)[1]:
-            self.notify(f"checking whether {len(asked)} machine{'s' * (len(asked) != 1)} can run segsweep; each imports torch first")
+            machines = f"{len(asked)} machine{'s' * (len(asked) != 1)}"
+            self.notify(f"checking whether {machines} can run segsweep; each imports torch first")
         deadline = time.monotonic() + CHECK_SECONDS
         problems = {identity: _answer(answer, deadline) for identity, answer in asked.items()}
         self._checked.update(asked)

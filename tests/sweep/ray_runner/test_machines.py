@@ -112,4 +112,4 @@ def test_a_slow_answer_does_not_exclude_a_machine(
     with open_machines(FolderStore(tmp_path / "store"), lines.append) as machines:
         machines.check_all()
         assert machines.excluded == ()
-        assert lines == ["checking whether 1 machines can run segsweep; each imports torch first"]
+        assert lines == ["checking whether 1 machine can run segsweep; each imports torch first"]
