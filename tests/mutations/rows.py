@@ -50,7 +50,7 @@ MUTATIONS = (
         file="data/splits.py",
         code="left = np.setdiff1d(np.arange(len(data.names)), np.asarray(without, dtype=np.int64))",
         broken="left = np.arange(len(data.names))",
-        test="data/test_duplicates.py::test_what_a_source_is_without_is_nowhere",
+        test="data/test_duplicates.py::test_images_that_a_source_excludes_are_in_no_part",
     ),
     Mutation(
         guarantee="Preparation resizes masks by the nearest pixel, so that no pixel gets a class in between.",
