@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellRacing, Study, Target
+from segsweep.config import Choice, LogUniform, PerCellASHA, PerCellRacing, Study, Target, Uniform
 from segsweep.config.narrow import narrow
 from segsweep.errors import UserError
 
@@ -59,6 +59,8 @@ def test_one_value_fixes_a_setting():
 def test_a_range_replaces_a_tuned_range():
     """`LOW..HIGH` keeps the distribution and changes its ends; several values make a choice."""
     assert narrow(STUDY, ["learning_rate=1e-6..1e-1"]).tune["learning_rate"] == LogUniform(1e-6, 1e-1)
+    linear = replace(STUDY, tune={"weight_decay": Uniform(0.0, 0.1)})
+    assert narrow(linear, ["weight_decay=0.2..0.3"]).tune["weight_decay"] == Uniform(0.2, 0.3)
     assert narrow(STUDY, ["learning_rate=1e-4,1e-3"]).tune["learning_rate"] == Choice(1e-4, 1e-3)
 
 

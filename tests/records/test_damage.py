@@ -187,6 +187,17 @@ def test_records_of_an_earlier_version_get_checksums(study, as_earlier):
         load(study)
 
 
+@pytest.mark.parametrize("content", [b"", b"no table", b"PAR1" + bytes(40) + b"PAR1"], ids=["empty", "text", "zeros"])
+def test_a_damaged_part_of_an_earlier_version_is_one_line(study, as_earlier, content):
+    """A table without a checksum whose bytes are no Parquet file raises one line that names the file and the reason."""
+    as_earlier(study)
+    path = study / "parts" / "000001" / "trials.parquet"
+    path.write_bytes(content)
+    with pytest.raises(DamagedRecordsError, match=rf"^{path}: (is damaged|cannot be read) \(\w+: ") as caught:
+        load(study)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("rest", [b"", bytes(40)], ids=["nothing", "zeros"])
 def test_truncated_choices_are_detected(study, rest):
     """The index counts the choices: a file without its last lines is damaged, and the next start chooses again."""
