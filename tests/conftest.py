@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wandb_server import WandbServer
 
 pytest.register_assert_rewrite("contracts")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # for commands that tests start, too: processes that share cores slow each other down
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start, too
 
 MEMORY_DISK = Path("/dev/shm")
 MEMORY_DISK_GB = 4
