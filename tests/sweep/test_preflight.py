@@ -3,16 +3,20 @@
 import itertools
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from segsweep import main
 from segsweep.config import Choice, Study, Target, Uniform
+from segsweep.data.originals import Originals
 from segsweep.data.table import DataRoots
 from segsweep.errors import UserError
+from segsweep.store.contents import MASKS
 from segsweep.store.folder import FolderStore
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.options import Options
+from segsweep.sweep.plan import make_plan
 from segsweep.sweep.points import tuning_points
 from segsweep.sweep.preflight import check_data, check_study
 from segsweep.sweep.preparation import prepare_all
@@ -120,6 +124,22 @@ def test_a_test_at_the_original_size_needs_whole_images(check):
     check({"test_size": "original", "fit": "nearest"})
     with pytest.raises(UserError, match=r"^test_size=original: fit=crop crops .* use fit=resize or nearest, or test"):
         check({"test_size": "original", "fit": "crop"})
+
+
+def test_a_test_at_the_original_size_has_its_masks_prepared(ellipses, tmp_path):
+    """Preparation stores the target's masks at their original sizes, and every trial of the plan names them."""
+    study = Study(
+        name="s",
+        target=Target(f"folder:{ellipses}"),
+        compare={"source": ["random"]},
+        fixed={"image_px": 16, "architecture": POOLED, "epochs": 1, "test_size": "original"},
+    )
+    catalog = Catalog(DataRoots(), FolderStore(tmp_path / "store"), lambda *_: None)
+    prepare_all(study, catalog)
+    (cell,) = make_plan(study, catalog.key, masks_key=catalog.masks_key).cells
+    assert {trial.target_masks for trial in (*cell.tuning, *cell.confirm(cell.settings))} == {catalog.masks_key(study)}
+    masks = Originals.open(catalog.store.open(MASKS, catalog.masks_key(study)).folder)
+    assert np.array_equal(masks.mask(3), np.asarray(Image.open(ellipses / "masks" / "003.png")))
 
 
 REFUSED = {
