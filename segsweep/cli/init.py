@@ -38,15 +38,15 @@ def write_study(name: str, target: str | None) -> list[str]:
     if folder is not None and not folder.is_dir():
         raise UserError(f"--target {target}: no such folder; name the folder that holds images/ and masks/, or a COCO file")
     text = study_text(name, folder)
-    try:
-        with Path(f"{name}.py").open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"{name}.py exists, and is not overwritten; choose another name, or move the file") from None
+    with Path(f"{name}.py").open("x", encoding="utf-8") as file:
+        file.write(text)
     if folder is None:
         line = text[: text.index(TEMPLATE_TARGET)].count("\n") + 1
         return [f"{name}.py: written. Set the target in line {line}.", f"next: python {name}.py --demo"]
-    return [f"{name}.py: written, with the target {folder}.", f"next: python {name}.py --plan --data ROOT"]
+    return [
+        f"{name}.py: written, with the target {folder}. ROOT is the folder that holds COCO 2017, its source dataset.",
+        f"next: python {name}.py --plan --data ROOT",
+    ]
 
 
 def study_text(name: str, folder: Path | None) -> str:
@@ -57,8 +57,12 @@ def study_text(name: str, folder: Path | None) -> str:
 
 
 def _check_name(name: str) -> None:
-    """Raise `UserError` for a name that a study or its file cannot have."""
+    """Raise `UserError` for a name that a study or its file cannot have. An existing file comes first: it may be importable."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise UserError(f"init {name}: must be letters, digits, '_' and '-', without .py, since file and study bear the name")
+        raise UserError(
+            f"init {name}: a name may have only letters, digits, '_' and '-', without .py: it names the study and its file"
+        )
+    if Path(f"{name}.py").exists():
+        raise UserError(f"{name}.py exists, and is not overwritten; choose another name, or move the file")
     if name in sys.stdlib_module_names or find_spec(name) is not None:
         raise UserError(f"init {name}: is a Python module, which a script {name}.py would hide; choose another name")

@@ -11,7 +11,7 @@ SWITCH = {"on": True, "off": False}
 
 def add_mirror_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add the options of a mirror. If `default` is None, the defaults are the options of the study's last mirror."""
-    group = parser.add_argument_group("mirror in Weights & Biases (a separate process sends it; the study never waits)")
+    group = parser.add_argument_group("mirror in Weights & Biases (a separate process sends it; training never waits)")
     add = group.add_argument
     kept = " (default: as last time)" if default is None else ""
     modes = MODES if default is not None else MODES[1:]

@@ -26,7 +26,7 @@ def list_studies(options: argparse.Namespace, console: Console) -> None:  # noqa
     """Print one line per study of a folder. Exit with 1 if the records of a study cannot be read."""
     folder = Path(options.folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; name the folder that the studies got as --out (default: runs)")
+        raise UserError(f"{folder}: no such folder; name the folder that --out named for the studies (default: runs)")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = list(pool.map(_status, _folders(folder)))
     print(json.dumps([_row(each) for each in found]) if options.json else "\n".join(_lines(found, folder)))

@@ -247,7 +247,8 @@ def _cross_validation(data: Prepared, protocol: str, folds: Folds, fold: int) ->
     """Return the training, validation and test images for one test fold."""
     pool = np.flatnonzero(np.isin(data.splits, data.pool)).astype(np.int64)
     if len(pool) < folds.count:
-        raise UserError(f"dataset {data.dataset!r}: protocol {protocol!r}: {len(pool)} images cannot be divided into {folds}")
+        place = f"dataset {data.dataset!r}: protocol {protocol!r}"
+        raise UserError(f"{place}: {len(pool)} images cannot be divided into {folds}; use fewer folds, or more images")
     repetition, number = divmod(fold - 1, folds.count)
     equal = (100 / folds.count,) * folds.count
     test = _divide_members(data, pool, equal, seed_for("protocol", protocol, repetition))[number]

@@ -125,7 +125,7 @@ class DataRoots:
             name, equals, path = text.partition("=")
             folder = Path(path if equals else text).expanduser().absolute()
             if not folder.is_dir():
-                raise UserError(f"--data {text}: folder {folder} is missing")
+                raise UserError(f"--data {text}: folder {folder} is missing; name the folder that contains datasets")
             if name in GENERATED:
                 raise UserError(f"--data {text}: {name} is generated and has no folder")
             if earlier := named.get(name) if equals else root:

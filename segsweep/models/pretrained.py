@@ -61,7 +61,7 @@ def check_imagenet(encoder: str, weights: str | None = None) -> str:
         raise UserError(f"source imagenet: {encoder} has no published weights; use an architecture DECODER-ENCODER")
     names = _set_names(encoder)
     if not names:
-        raise UserError(f"source imagenet: {encoder} has no published weights")
+        raise UserError(f"source imagenet: {encoder} has no published weights; list encoders: segsweep models --encoders")
     if weights is not None:
         if weights not in names:
             raise UserError(f"source imagenet:{weights}: {encoder} has no such weights; published: {', '.join(names)}")

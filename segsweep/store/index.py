@@ -41,7 +41,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         sound = shaped = False
     if not (sound and shaped):
-        raise DamageError(f"{INDEX_FILE} has another content than was written")
+        raise DamageError(f"{INDEX_FILE} does not match its checksum")
     return index
 
 

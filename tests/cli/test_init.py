@@ -35,7 +35,7 @@ def test_the_written_study_can_be_planned(
     """The command that `init` prints next plans a study of that name on that folder; its source is not found, and named."""
     assert call("init", "street", "--target", ellipses) == 0
     written, following = capsys.readouterr().out.splitlines()
-    assert written == f"street.py: written, with the target {ellipses}."
+    assert written.startswith(f"street.py: written, with the target {ellipses}. ROOT is ")
     command = following.removeprefix("next: python ").split()
     assert command == ["street.py", "--plan", "--data", "ROOT"]
     assert run_script(monkeypatch, *command[:2], "--json", "--device", "cpu") == 0

@@ -201,4 +201,4 @@ def test_studies_of_a_folder_without_any(tmp_path: Path, capsys: pytest.CaptureF
     assert call("studies", str(tmp_path)) == 0
     assert capsys.readouterr().out == f"{tmp_path}/ holds no study\n"
     assert call("studies", str(tmp_path / "none")) == 2
-    assert "no such folder; name the folder that the studies got as --out" in capsys.readouterr().err
+    assert "no such folder; name the folder that --out named for the studies" in capsys.readouterr().err
