@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("contracts")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start, too
 
+Once = Callable[[str, Callable[[Path], object]], Path]  # see the fixture `once`
 MEMORY_DISK = Path("/dev/shm")
 MEMORY_DISK_GB = 4
 
@@ -30,6 +31,7 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that start Ray, which need the whole machine; with `pytest -n`, the tests of a file share a process."""
     for item in items:
@@ -142,7 +144,7 @@ def write_folder(folder: Path, count: int, seed: int, shape: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """Build a folder once for all processes of a test run: the first one builds it, the others wait for it."""
     own = tmp_path_factory.getbasetemp()
     root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
@@ -161,13 +163,13 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[P
 
 
 @pytest.fixture(scope="session")
-def ellipses(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def ellipses(once: Once) -> Path:
     """A target: forty images with one ellipse each."""
     return once("data-ellipses", lambda folder: write_folder(folder / "ellipses", 40, 1, "ellipse")) / "ellipses"
 
 
 @pytest.fixture(scope="session")
-def boxes(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+def boxes(once: Once) -> Path:
     """A source: forty images with one box each."""
     return once("data-boxes", lambda folder: write_folder(folder / "boxes", 40, 2, "box")) / "boxes"
 
@@ -187,15 +189,16 @@ def tiny_study(ellipses: Path, boxes: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def finished(once: Callable[[str, Callable[[Path], object]], Path], tiny_study: Study) -> Path:
+def finished(once: Once, tiny_study: Study) -> Path:
     """The folder in which the tiny study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
+    return once("finished", lambda folder: run_inline(tiny_study, folder))
+
+
+def run_inline(study: Study, folder: Path) -> None:
+    """Run a study in this process, with one thread, in `runs` and `store` below the folder."""
     import segsweep
 
-    def run(folder: Path) -> None:
-        segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
-
-    cells = sum(1 for _ in tiny_study.cells())
-    return once(f"finished-{cells}-cells", run)
+    segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
 
 
 @pytest.fixture

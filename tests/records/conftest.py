@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import segsweep
 from segsweep.config import Study
 from segsweep.records.lines import read_lines, read_study
 from segsweep.records.schema import SCHEMA_VERSION
@@ -16,6 +17,16 @@ from segsweep.records.writer import RecordWriter
 def tiny_study(tiny_study: Study, boxes: Path) -> Study:
     """Two of the study's cells with one tuning trial each: 6 trials and one stage. The W&B client takes its time for each."""
     return replace(tiny_study, compare={"source": ["random", f"supervised:folder:{boxes}"]}, trials_per_cell=1)
+
+
+@pytest.fixture(scope="session")
+def finished(once: Callable[[str, Callable[[Path], object]], Path], tiny_study: Study) -> Path:
+    """The folder in which this study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
+
+    def run(folder: Path) -> None:
+        segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
+
+    return once("finished-small", run)
 
 
 def columns(identity: str, phase: str = "tune", **values: Any) -> dict[str, Any]:

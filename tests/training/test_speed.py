@@ -24,7 +24,7 @@ def test_a_speed_is_measured_once(model, policy, cpu, store):
 
 def test_views_make_self_supervised_training_slower_than_prediction_alone(cpu, store):
     """A step of SimCLR, with two views and a backward pass, takes longer than a forward pass."""
-    train_speed, predict_speed = measure_speed("unet4", 0, 32, 8, "simclr", "float32", cpu, store.text("speed.json"))
+    train_speed, predict_speed = measure_speed("unet16", 0, 32, 8, "simclr", "float32", cpu, store.text("speed.json"))
     assert train_speed < predict_speed
 
 
