@@ -31,11 +31,9 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that start Ray, which need the whole machine; with `pytest -n`, the tests of a file share a process."""
+    """Mark tests that start Ray, which need the whole machine."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(item.path)))
         if item.path.parent.name == "ray_runner":
             item.add_marker(pytest.mark.ray)
 

@@ -425,7 +425,7 @@ def test_supervised_stage_starts_from_a_self_supervised_encoder(data, context, m
 
 def small_stem(data: str, model: str = "resnet18", parent: StageSpec | None = None) -> StageSpec:
     spec = simclr(data, model, parent)
-    return replace(spec, settings={**spec.settings, "stem": "small"})
+    return replace(spec, settings={**spec.settings, "stem": "small", "epochs": 1})
 
 
 def test_a_stage_with_the_small_stem_provides_no_stem(data, context, monkeypatch):
@@ -450,6 +450,7 @@ def test_a_stage_after_the_small_stem_trains_a_usual_one(data, context, monkeypa
     _, parent = build(first, context)
     starts = starts_of(monkeypatch, "pretrain" if kind == "simclr" else "train")
     second = simclr(data, "resnet18", first) if kind == "simclr" else supervised(data, first, "unet-resnet18")
+    second = replace(second, settings={**second.settings, "epochs": 1})
     _, outcome = build(second, context, parent.artifact.key)
     given, begun = weights_of(parent), starts[0]
     assert torch.equal(begun["encoder.conv1.weight"], build_encoder("resnet18", second.seed).conv1.weight) or kind == "supervised"
