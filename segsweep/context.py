@@ -1,4 +1,4 @@
-"""The execution context: what an executor knows about the process that runs it."""
+"""The execution context: information for an executor about the process that runs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -338,7 +338,7 @@ def load_source(
     classes: Sequence[str] = (),
     class_map: Mapping[str, Sequence[str]] | None = None,
 ) -> TransferReport:
-    """Transfer a stage's weights into a model, and return a report of what was transferred.
+    """Transfer a stage's weights into a model, and return a report of the transferred weights.
 
     Args:
         model: Model that receives the weights.

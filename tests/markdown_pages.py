@@ -329,7 +329,7 @@ CHECKS: dict[str, Callable[[str], Iterator[tuple[int, str]]]] = {
 
 
 def span_mistakes(page: Page) -> Iterator[tuple[int, str]]:
-    """Yield mistakes of the commands that stand in the prose between backticks.
+    """Yield mistakes of the commands in the prose between backticks.
 
     A pattern of a command, with `...` or brackets, is not checked; a command that is only named, as `segsweep status`, needs no
     arguments.

@@ -485,7 +485,7 @@ def test_a_stage_with_a_damaged_checkpoint_restarts_and_reports_it(data, context
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     (started, *epochs), _ = build(spec, context)
-    assert started.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
+    assert started.facts["note"] == "started from scratch: checkpoint last.safetensors has other bytes than were written"
     assert len(epochs) == 2
     assert epochs[0].seconds != first.seconds
 
@@ -568,7 +568,7 @@ def normalisation_of_artifact(outcome: Finished) -> Normalisation:
 @pytest.mark.parametrize("setting", ["source", "imagenet", "own"])
 @pytest.mark.parametrize("begins", ["random", "file"])
 def test_normalisation_travels_through_a_chain(data, context, tmp_path, monkeypatch, begins, setting):
-    """Every stage is trained, validated and probed with the first one's normalisation, or as the setting says."""
+    """Every stage is trained, validated and probed with the first one's normalisation, or as the setting states."""
     first, parent = stated_file(context, tmp_path) if begins == "file" else (None, None)
     prepared = Prepared.open(context.store.folder("data", data))
     used = []

@@ -449,7 +449,7 @@ def test_a_trial_with_a_damaged_checkpoint_restarts_and_reports_it(data, context
     steps.close()
     spoil_checkpoint(context)
     started, *epochs, _ = run_trial(trial, None, context)
-    assert started.facts["note"] == "started afresh: checkpoint last.safetensors has other bytes than were written"
+    assert started.facts["note"] == "started from scratch: checkpoint last.safetensors has other bytes than were written"
     assert epochs[0].seconds != first.seconds
     assert [(each.train_loss, each.val_loss) for each in epochs] == [(each.train_loss, each.val_loss) for each in whole]
 

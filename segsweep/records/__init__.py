@@ -1,4 +1,4 @@
-"""Records: what every task leaves for analysis. Only the driver writes them; readers get them as tables."""
+"""Records: the rows that every task writes for analysis. Only the driver writes them; `load` returns them as tables."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -65,7 +65,7 @@ class TrainingState(Generic[AnyLearner]):
     @property
     def facts(self) -> dict[str, Any]:
         """Columns of the record about the start of training: a note if a checkpoint was lost."""
-        return {} if self.lost_checkpoint is None else {"note": f"started afresh: {self.lost_checkpoint}"}
+        return {} if self.lost_checkpoint is None else {"note": f"started from scratch: {self.lost_checkpoint}"}
 
     @property
     def results(self) -> int:

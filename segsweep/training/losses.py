@@ -170,7 +170,7 @@ def lovasz(logits_BCHW: Tensor, mask_BHW: Tensor) -> Tensor:
     Berman et al. 2018, arXiv:1705.08790, as `smp.losses.LovaszLoss`.
 
     Args:
-        logits_BCHW: (B, C, H, W), float32, one channel per class; bfloat16 raises `RuntimeError`.
+        logits_BCHW: (B, C, H, W), float32, one channel per class; any other dtype raises `RuntimeError`.
         mask_BHW: (B, H, W), int64, class numbers 0..C-1 or `IGNORE`.
 
     Returns:

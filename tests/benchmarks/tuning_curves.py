@@ -18,7 +18,7 @@ RECORDED = Path(__file__).with_name("tuning_curves.csv")
 def curves_table(records: Records) -> pd.DataFrame:
     """Return a row an epoch of every planned tuning trial: `cell` (after the study's name), `trial`, `point`, `epoch`, `reading`.
 
-    Cells in which a trial did not finish are left out: a replay needs what it would have read.
+    Cells in which a trial did not finish are left out: a replay needs its complete curve.
     """
     trials = records.trials[records.trials["phase"] == "tune"]
     whole = trials.groupby("cell")["status"].transform(lambda status: (status == "finished").all())

@@ -72,7 +72,7 @@ class Layouts:
     def coco(self, objects=None, sizes=((48, 32), (48, 32)), more=0) -> Path:
         """Write COCO with one image per split, `a.jpg` and `b.jpg`; `objects` are those of the first one.
 
-        Beside each lie so many `more` without objects.
+        Each split has `more` further images, without objects.
         """
         folder = self.root / "coco2017"
         (folder / "annotations").mkdir(parents=True)

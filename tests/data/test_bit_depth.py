@@ -151,7 +151,7 @@ class Interrupted(Folder):
     seen: list[str] = field(default_factory=list, compare=False)
 
     def read(self, example, scheme):
-        """Read and tell."""
+        """Record and read an image; raise at the image `before`."""
         if example.name == self.before:
             raise KeyboardInterrupt
         self.seen.append(example.name)

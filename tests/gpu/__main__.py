@@ -20,7 +20,7 @@ JOBS_ON_A_GPU = 6
 
 
 def main() -> int:
-    """Run the parts that the command line asks for; return 1 where something failed."""
+    """Run the parts that the command line selects; return 1 if a check failed."""
     start, asked = time.monotonic(), _parser().parse_args()
     block_imports()
     import torch

@@ -50,7 +50,7 @@ def test_the_table_reads_target_from_source():
     ],
 )
 def test_a_map_without_a_common_class_is_refused(target, synonyms, words):
-    """Nothing but background in common, and synonyms for what is not a class of the target, are errors that list both sides."""
+    """Only the background in common, and synonyms for a name that is no class of the target, are errors that list both sides."""
     with pytest.raises(UserError) as caught:
         map_classes(VOC, target, synonyms)
     assert "\n" not in str(caught.value)

@@ -23,7 +23,7 @@ def test_head_has_the_drawn_parameters():
 
 
 def test_every_atrous_convolution_sees_all_before_it():
-    """Each rate stands once, in order, and its input is the encoder's features with the outputs of all smaller rates."""
+    """Each rate occurs once, in order, and its input is the encoder's features with the outputs of all smaller rates."""
     network = DenseASPP("densenet121", RATES["denseaspp"], 2).eval()
     seen: list[tuple[int, int]] = []
     for atrous in network.aspp:

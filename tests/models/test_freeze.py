@@ -39,7 +39,7 @@ def test_frozen_encoder_does_not_change(name):
 
 
 def held_by(model: SegmentationModel, policy: str) -> set[str]:
-    """The names in the state that a policy must keep, told without the code under test."""
+    """The names in the state that a policy must keep, computed without the code under test."""
     norms = nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm | nn.InstanceNorm2d
     inside = {
         "none": lambda _: False,

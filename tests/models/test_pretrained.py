@@ -308,7 +308,7 @@ def test_weights_of_bgr_images_are_refused():
 
 
 def say(encoder: str, name: str, said: dict[str, object]) -> None:
-    """Write what smp's hub says of a set into its cache."""
+    """Write the hub's configuration of one of smp's sets of weights into its cache."""
     entry = smp.encoders.encoders[encoder]["pretrained_settings"][name]
     folder = Path(constants.HF_HUB_CACHE) / f"models--{entry['repo_id'].replace('/', '--')}" / "snapshots" / entry["revision"]
     folder.mkdir(parents=True)

@@ -93,7 +93,7 @@ def test_an_architecture_unlike_its_declaration_is_refused(changes, image_px, me
 
 
 def test_a_users_architecture_of_one_logit_is_checked_with_one_channel():
-    """If a study asks for one logit, a user's architecture that cannot have one output channel is refused before the run."""
+    """If a study requests one logit, a user's architecture that cannot have one output channel is refused before the run."""
 
     def at_least_two(classes):
         return Net(max(2, classes))

@@ -40,7 +40,7 @@ def runs(monkeypatch):
 
 
 def mirror_to(tmp_path, known: dict[str, Known], epochs: tuple[int, ...] = ()) -> mirror.Mirror:
-    """Return a mirror to a server that knows some runs, and has some epochs of each."""
+    """Return a mirror to a server that has the `known` runs, and these epochs of each."""
     server = SimpleNamespace(
         arrived=lambda *_: Arrived(frozenset(epochs)),
         free_id=lambda run_id, _: run_id,

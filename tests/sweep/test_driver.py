@@ -355,8 +355,8 @@ def test_a_damaged_checkpoint_is_reported(driver: Driver, monkeypatch: pytest.Mo
     handle(driver, trial, result)
     driver.died(trial, "killed")
     driver.begin(trial)
-    handle(driver, trial, Started({"device": "cpu x1", "note": "started afresh: checkpoint c is cut short"}))
+    handle(driver, trial, Started({"device": "cpu x1", "note": "started from scratch: checkpoint c is cut short"}))
     records = load(driver.writer.folder)
-    assert records.trials.set_index("trial_id").loc[trial.identity, "note"] == "started afresh: checkpoint c is cut short"
+    assert records.trials.set_index("trial_id").loc[trial.identity, "note"] == "started from scratch: checkpoint c is cut short"
     assert records.epochs.empty
-    assert any(text.endswith("started afresh: checkpoint c is cut short") for text in said)
+    assert any(text.endswith("started from scratch: checkpoint c is cut short") for text in said)

@@ -20,7 +20,7 @@ HALF = 2  # of four epochs
 
 
 class Halving:
-    """Stop all but the best two trials of a cell at half of their epochs; each pauses there until all have got so far."""
+    """Stop all but the best two trials of a cell at half of their epochs; each pauses there until all have reached it."""
 
     def __init__(self, settings: PerCellASHA) -> None:
         self.settings = settings
@@ -54,7 +54,7 @@ class Disagreeing:
         self.seen: list[CellCurves] = []
 
     def decide(self, trial: str, epoch: int, planned: int, cell: CellCurves) -> Verdict:  # noqa: ARG002
-        """Stop for the cell that is judged first, if more than one trial has got so far."""
+        """Stop for the cell that is judged first, if more than one trial has reached the epoch."""
         self.seen += [] if any(cell is each for each in self.seen) else [cell]
         return Verdict.STOP if cell is self.seen[0] and len(cell.curves) > 1 else Verdict.PAUSE
 

@@ -99,7 +99,7 @@ def test_listed_values_meet_all_parts_of_a_range(count: int) -> None:
 def test_a_count_unlike_the_number_of_combinations_gives_a_remark(
     tune: dict[str, Range], count: int | None, remark: str | None
 ) -> None:
-    """If fewer or more trials are requested than there are combinations, a line states what is tried."""
+    """If fewer or more trials are requested than there are combinations, a line states which are tried."""
     study = small_study(tune=tune, trials_per_cell=count)
     assert points_remarks(study) == ([remark] if remark else [])
     assert len(plan_of(study).cells[0].tuning) == len(tuning_points(tune, count))

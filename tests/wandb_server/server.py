@@ -65,7 +65,7 @@ class WandbServer:
 
     def check(self) -> None:
         """Raise AssertionError if a client requested a field that the server does not have, or if a request failed."""
-        assert not self.notes.missing, f"the client asked for what nobody serves: {sorted(self.notes.missing)}"
+        assert not self.notes.missing, f"the client requested fields that the server lacks: {sorted(self.notes.missing)}"
         assert not self.notes.errors, f"requests that could not be answered: {self.notes.errors}"
 
     def _answer(self, request: Request) -> Reply | None:
