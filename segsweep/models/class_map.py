@@ -72,7 +72,7 @@ def map_classes(source: Sequence[str], target: Sequence[str], synonyms: Mapping[
     wanted = {plain_name(name): {plain_name(name)} for name in target}
     for name, others in (synonyms or {}).items():
         if plain_name(name) not in wanted:
-            raise UserError(f"class synonyms: {name!r} is not a class of the target; its classes: {', '.join(target)}")
+            raise UserError(f"Target class_map: {name!r} is not a class of the target; its classes: {', '.join(target)}")
         wanted[plain_name(name)] |= set(map(plain_name, others))
     rows = tuple(tuple(n for n, other in enumerate(source) if plain_name(other) in wanted[plain_name(name)]) for name in target)
     if not any(found for name, found in zip(target, rows, strict=True) if not is_background(name)):

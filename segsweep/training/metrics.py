@@ -22,7 +22,7 @@ class Scores:
 
     `accuracy`: share of correct pixels.
     `mean_accuracy`, `mean_iou`: means of recall and of IoU over the classes that the ground truth shows.
-    `precision`, `recall`, `f1`, `iou`: of the foreground with two classes, else means over the classes that the truth shows.
+    `precision`, `recall`, `f1`, `iou`: of the foreground with two classes; otherwise means over the classes that the truth shows.
     `weighted_iou`: mean IoU weighted by the classes' shares of the true pixels (frequency-weighted IoU).
     `class_iou`: C values, one per class, NaN for a class that the ground truth does not show.
     """
