@@ -57,7 +57,7 @@ class ClassMap:
     def __str__(self) -> str:
         width = max(map(len, self.target))
         return "\n".join(
-            f"{name:{width}} <- {', '.join(self.source[row] for row in rows) or '(fresh)'}"
+            f"{name:{width}} <- {', '.join(self.source[row] for row in rows) or '(random weights)'}"
             for name, rows in zip(self.target, self.rows, strict=True)
         )
 

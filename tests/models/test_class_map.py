@@ -39,7 +39,7 @@ def test_several_source_classes_give_their_mean_and_none_keeps_the_fresh_row():
 def test_the_table_reads_target_from_source():
     """The printed table has a line per target class with the classes that it takes, or that it starts fresh."""
     mapping = map_classes(VOC, ("background", "boundary", "pet"), {"pet": ["cat", "dog"]})
-    assert str(mapping).splitlines() == ["background <- background", "boundary   <- (fresh)", "pet        <- cat, dog"]
+    assert str(mapping).splitlines() == ["background <- background", "boundary   <- (random weights)", "pet        <- cat, dog"]
 
 
 @pytest.mark.parametrize(

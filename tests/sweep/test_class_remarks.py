@@ -66,9 +66,9 @@ def test_class_maps_are_printed_if_they_are_used(catalog):
     (lines,) = class_remarks(study(["city"], transfer="all"), catalog)
     assert lines.splitlines() == [
         "target classes <- classes of supervised:city:",
-        "background <- (fresh)",
+        "background <- (random weights)",
         "car        <- car",
-        "sign       <- (fresh)",
+        "sign       <- (random weights)",
     ]
     (lines,) = class_remarks(study(["city"], ["traffic sign"], domain_shift="on"), catalog)
     assert "sign       <- traffic sign" in lines
