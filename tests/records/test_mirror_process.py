@@ -213,7 +213,7 @@ def test_a_sync_takes_turns_with_the_study_s_own_mirror(copy_of_finished, wandb_
         until(lambda: wandb_server.calls["mutation UpsertBucket"])
         with RecordWriter(study), pytest.raises(UserError, match="is running, and its command sends it"):
             sync(study, ONLINE, lambda _: None)
-        wandb_server.fault = Slow(0.5)
+        wandb_server.fault = Slow(2.0)
     assert "continues; if it is killed" in messages[0]
     wandb_server.fault = None
     assert sync(study, ONLINE, lambda _: None)["done"]
