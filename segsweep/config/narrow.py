@@ -1,5 +1,6 @@
 """Change a study from the command line: `--set fraction=0.5,1.0 --set epochs=2 --set seeds=1`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,13 +37,27 @@ def narrow(study: Study, assignments: list[str]) -> Study:
         UserError: a name or a value is unknown.
     """
     pairs = [_pair(text) for text in assignments]
-    counts = {name: value for name, value in pairs if name in COUNTS}  # set first: the order of names does not matter
-    for name, value in (*counts.items(), *(pair for pair in pairs if pair[0] not in COUNTS)):
-        study = _assign(study, name, value)
+    counts = {name: value for name, value in pairs if name in COUNTS}
+    study = _assign_all(study, [*counts.items(), *(pair for pair in pairs if pair[0] not in COUNTS)])
     named = {name for name, _ in pairs}
     if "trials_per_cell" not in named and named & set(study.tune) and all_listed(study.tune):
         return replace(study, trials_per_cell=None)
     return study
+
+
+def _assign_all(study: Study, pairs: Sequence[tuple[str, str]]) -> Study:
+    """Return the study after all assignments. Those that only a later one makes valid wait for it, so their order is free."""
+    waiting: list[tuple[str, str]] = []
+    first_error: UserError | None = None
+    for name, value in pairs:
+        try:
+            study = _assign(study, name, value)
+        except UserError as error:
+            waiting.append((name, value))
+            first_error = first_error or error
+    if first_error is not None and len(waiting) == len(pairs):
+        raise first_error
+    return _assign_all(study, waiting) if waiting else study
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -54,8 +54,7 @@ def check_consistent(settings: SettingFields) -> None:
     if settings.transfer == NO_TRANSFER and settings.chain.last is not None:
         raise ValueError(f"transfer='none' with source={settings.source!r}: allowed are encoder, all-but-classifier, all")
     if settings.steps is not None and settings.validations > settings.steps:
-        most = f"must be at most steps={settings.steps}"
-        raise ValueError(f"validations={settings.validations}: {most}; lower validations (on a command line, before steps)")
+        raise ValueError(f"validations={settings.validations}: must be at most steps={settings.steps}")
     if settings.unfreeze_every_epochs is not None and not settings.freeze.startswith("encoder"):
         every, freeze = settings.unfreeze_every_epochs, settings.freeze
         raise ValueError(f"unfreeze_every_epochs={every} with freeze={freeze!r}: needs freeze=encoder or encoder:K")

@@ -194,3 +194,18 @@ def test_a_protocol_is_replaced():
     assert narrow(STUDY, ["protocol=5-fold"]).target == Target("pets", protocol="5-fold")
     with pytest.raises(UserError, match="must be written '5-fold'"):
         narrow(STUDY, ["protocol=5-Fold"])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(("steps", "validations"), [(4, 2), (100, 50)])
+def test_the_order_of_assignments_does_not_matter(order: int, steps: int, validations: int) -> None:
+    """Values that are valid together are accepted in either order, though one alone would contradict the study."""
+    study = replace(STUDY, fixed={"steps": 20, "validations": 10})
+    narrowed = narrow(study, [f"steps={steps}", f"validations={validations}"][::order])
+    assert {name: narrowed.fixed[name] for name in ("steps", "validations")} == {"steps": steps, "validations": validations}
+
+
+def test_an_assignment_that_no_other_makes_valid_is_an_error() -> None:
+    """The first assignment that stays invalid is reported."""
+    with pytest.raises(UserError, match="validations=30: must be at most steps"):
+        narrow(replace(STUDY, fixed={"steps": 20, "validations": 10}), ["validations=30", "steps=4"])
