@@ -66,7 +66,7 @@ def test_two_workers_per_stage_and_per_trial(short_study: Study, tmp_path: Path)
 @pytest.mark.timeout(240)
 def test_a_killed_process_of_a_group_is_replaced(short_study: Study, tmp_path: Path) -> None:
     """After kill -9 of one of two processes that train a stage, the group restarts from the last epoch."""
-    study = replace(short_study, fixed={**short_study.fixed, "source_epochs": 40})
+    study = replace(short_study, fixed={**short_study.fixed, "source_epochs": 16})
 
     def kill_one() -> None:
         live = tmp_path / "runs" / "tiny" / "live"
@@ -82,7 +82,7 @@ def test_a_killed_process_of_a_group_is_replaced(short_study: Study, tmp_path: P
     assert list(records.stages["starts"]) == [2]
     assert (records.trials["status"] == "finished").all()
     stage = records.epochs[records.epochs["phase"] == "stage"]
-    assert list(stage["epoch"]) == list(range(1, 41))
+    assert list(stage["epoch"]) == list(range(1, 17))
 
 
 @pytest.mark.usefixtures("cluster")
