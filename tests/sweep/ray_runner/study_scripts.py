@@ -13,7 +13,7 @@ import psutil
 
 from segsweep.records import Records
 
-EPOCHS, SOURCE_EPOCHS = 4, 24
+EPOCHS, SOURCE_EPOCHS = 4, 120  # the source trains for some seconds, in which a test can kill it
 AWAITED_SECONDS = 150  # on a busy machine a driver and its workers import torch for a minute
 SCRIPT = """
 from segsweep import LogUniform, Study, Target, main
@@ -23,7 +23,7 @@ study = Study(
     target=Target("folder:{target}"),
     compare={{"source": ["random", "supervised:folder:{source}"]}},
     tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
-    fixed={{"architecture": "unet4", "image_px": 32, "epochs": 4, "source_epochs": 24, "batch_size": 8}},
+    fixed={{"architecture": "unet4", "image_px": 32, "epochs": 4, "source_epochs": 120, "batch_size": 8}},
     trials_per_cell=1,
     seeds=1,
 )
