@@ -187,16 +187,20 @@ def tiny_study(ellipses: Path, boxes: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def finished(once: Once, tiny_study: Study) -> Path:
-    """The folder in which the tiny study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
-    return once("finished", lambda folder: run_inline(tiny_study, folder))
-
-
-def run_inline(study: Study, folder: Path) -> None:
-    """Run a study in this process, with one thread, in `runs` and `store` below the folder."""
+def run_once(once: Once) -> Callable[[str, Study], Path]:
+    """Run a study once for all processes of a test run, inline and with one thread, in `runs` and `store` of a named folder."""
     import segsweep
 
-    segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
+    def run(name: str, study: Study) -> Path:
+        return once(name, lambda folder: segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(run_once: Callable[[str, Study], Path], tiny_study: Study) -> Path:
+    """The folder in which the tiny study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
+    return run_once("finished", tiny_study)
 
 
 @pytest.fixture

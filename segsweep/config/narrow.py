@@ -37,7 +37,7 @@ def narrow(study: Study, assignments: list[str]) -> Study:
         UserError: a name or a value is unknown.
     """
     pairs = [_pair(text) for text in assignments]
-    counts = {name: value for name, value in pairs if name in COUNTS}
+    counts = {name: value for name, value in pairs if name in COUNTS}  # first: they decide what listed values mean
     study = _assign_all(study, [*counts.items(), *(pair for pair in pairs if pair[0] not in COUNTS)])
     named = {name for name, _ in pairs}
     if "trials_per_cell" not in named and named & set(study.tune) and all_listed(study.tune):

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import segsweep
 from segsweep.config import Study
 from segsweep.records.lines import read_lines, read_study
 from segsweep.records.schema import SCHEMA_VERSION
@@ -20,13 +19,9 @@ def tiny_study(tiny_study: Study, boxes: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def finished(once: Callable[[str, Callable[[Path], object]], Path], tiny_study: Study) -> Path:
+def finished(run_once: Callable[[str, Study], Path], tiny_study: Study) -> Path:
     """The folder in which this study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
-
-    def run(folder: Path) -> None:
-        segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1)
-
-    return once("finished-small", run)
+    return run_once("finished-small", tiny_study)
 
 
 def columns(identity: str, phase: str = "tune", **values: Any) -> dict[str, Any]:

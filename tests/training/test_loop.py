@@ -18,7 +18,7 @@ from segsweep.training.batches import normalise
 from segsweep.training.device import Device
 from segsweep.training.loop import EpochResult, NonFiniteLossError, best_result, start_state, train
 
-PINNED = [  # training and validation loss of unet4 on drawn images, seed 3, learning rate 3e-4
+PINNED = [  # training and validation loss of unet16 on drawn images, seed 3, learning rate 3e-4
     (0.671917, 0.663757),
     (0.646238, 0.646590),
     (0.648808, 0.627270),

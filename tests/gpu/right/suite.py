@@ -10,7 +10,7 @@ from gpu.part_context import PartContext
 from gpu.rows import Row, equal, holds
 
 TESTS = Path(__file__).parents[2]
-CONFIG = "[pytest]\naddopts = --import-mode=importlib\nmarkers =\n    gpu: \n    slow: \n    timeout: \n    xdist_group: \n"
+CONFIG = "[pytest]\naddopts = --import-mode=importlib\nmarkers =\n    gpu: \n    slow: \n    timeout: \n"
 
 
 class _Watch:
