@@ -32,18 +32,10 @@ def run(study: Study, folder: Path) -> Records:
     return segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
 
 
-@pytest.fixture(scope="module")
-def run_once(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the study was run once. Tests must not change it."""
-    folder = tmp_path_factory.mktemp("once")
-    run(study, folder)
-    return folder
-
-
 @pytest.fixture
-def ran(run_once: Path, tmp_path: Path) -> Path:
+def ran(run_once: Callable[[str, Study], Path], study: Study, tmp_path: Path) -> Path:
     """A copy of the folder in which the study was run, with artifacts that this machine has verified."""
-    folder = Path(shutil.copytree(run_once, tmp_path / "ran"))
+    folder = Path(shutil.copytree(run_once("one-cell", study), tmp_path / "ran"))
     store, declared = FolderStore(folder / "store"), folder / "runs" / "tiny" / "study.json"
     write_object(declared, {**read_study(declared.parent), "store": str(store.root)})
     for path in store.root.glob("*/*/artifact.json"):
