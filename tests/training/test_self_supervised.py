@@ -15,8 +15,8 @@ from segsweep.training.self_supervised import contrastive_chance, held_out_batch
 from segsweep.training.self_supervised_method import build_method
 from segsweep.training.world import World
 
-PINNED = [(1.696822, 2.085589), (1.588380, 2.524266), (1.539990, 2.293935)]  # training and held-out loss, seed 3
-PIN_TOLERANCE = 0.02  # relative; see test_loop.py
+PINNED = [(1.737110, 2.289894), (1.486491, 1.999669), (1.668400, 1.947926)]  # training and held-out loss, seed 3, rate 1e-4
+PIN_TOLERANCE = 0.01  # relative; processors round some pixels of views the other way: 0.3 %, at a rate of 1e-3 up to 9 %
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -36,7 +36,7 @@ def run(sets, cpu, tmp_path):
 
 def test_loss_curve_is_pinned(run):
     """The losses of three epochs are these; a change that should not change numbers must not change them."""
-    found = [(result.train_loss, result.val_loss) for result in run().go()]
+    found = [(result.train_loss, result.val_loss) for result in run(learning_rate=1e-4).go()]
     np.testing.assert_allclose(found, PINNED, rtol=PIN_TOLERANCE)
 
 
