@@ -206,7 +206,9 @@ def finished(run_once: Callable[[str, Study], Path], tiny_study: Study) -> Path:
 @pytest.fixture
 def copy_of_finished(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished study's folder, which a test may change."""
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
+    from study_copy import copy_of_study
+
+    return copy_of_study(finished, tmp_path / "copy")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import wandb
 from PIL import Image
+from study_copy import copy_of_study
 from wandb_server import WandbServer, isolated_server
 
 from segsweep.errors import UserError
@@ -66,7 +67,7 @@ def study(copy_of_finished) -> Path:
 def sent(finished, tmp_path_factory) -> Iterator[Path]:
     """A study that was mirrored once, with its running server. Tests must not change it."""
     folder = tmp_path_factory.mktemp("sent")
-    study = Path(shutil.copytree(finished, folder / "copy")) / "runs" / "tiny"
+    study = copy_of_study(finished, folder / "copy") / "runs" / "tiny"
     with pytest.MonkeyPatch.context() as patch, isolated_server(folder / "wandb", patch):
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         send(study)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from called import call
+from study_copy import copy_of_study
 
 import segsweep
 from segsweep import trial as trials
@@ -17,7 +18,6 @@ from segsweep.config import Study
 from segsweep.inference.confirmed_run import find_weights
 from segsweep.records import Records, load
 from segsweep.records.confirmed_models import lost_models
-from segsweep.records.lines import read_study, write_object
 from segsweep.store.folder import FolderStore
 from segsweep.training.checkpoint import load_weights
 
@@ -35,9 +35,8 @@ def run(study: Study, folder: Path) -> Records:
 @pytest.fixture
 def ran(run_once: Callable[[str, Study], Path], study: Study, tmp_path: Path) -> Path:
     """A copy of the folder in which the study was run, with artifacts that this machine has verified."""
-    folder = Path(shutil.copytree(run_once("one-cell", study), tmp_path / "ran"))
-    store, declared = FolderStore(folder / "store"), folder / "runs" / "tiny" / "study.json"
-    write_object(declared, {**read_study(declared.parent), "store": str(store.root)})
+    folder = copy_of_study(run_once("one-cell", study), tmp_path / "ran")
+    store = FolderStore(folder / "store")
     for path in store.root.glob("*/*/artifact.json"):
         store.open(*path.parts[-3:-1])
     return folder
