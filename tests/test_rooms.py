@@ -47,7 +47,7 @@ HEAVY = {  # libraries that import slowly -> rooms and files that may import the
     "wandb": tuple(f"records/wandb/{name}.py" for name in ("client", "mirror", "models", "reader", "server", "study_run")),
     "matplotlib": ("report/figures.py",),
     "optuna": ("report/optuna_study.py",),
-    "scipy": (),
+    "scipy": ("report/answer/",),
 }
 LEARNING = ("torch", "torch._dynamo", "torchvision", "timm", "segmentation_models_pytorch", "kornia", "scipy.stats")
 OUTSIDE = ("ray", "wandb", "matplotlib")
