@@ -1,0 +1,196 @@
+"""The answer of a study: every cell with its interval, the cells that may be the best, the questions, and what limits them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from segsweep.config.folds import folds_of
+from segsweep.records.study_records import Records
+from segsweep.report.answer.best_set import beaten_by
+from segsweep.report.answer.contrasts import Floats
+from segsweep.report.answer.labels import cell_labels, level_labels
+from segsweep.report.answer.matching import cells_of
+from segsweep.report.answer.questions import MATTERS, Question, questions
+from segsweep.report.answer.scores import StudyScores, study_scores
+from segsweep.report.cells import best_first, compared_axes, confirmed_runs
+from segsweep.report.sources import trained_stages
+
+FEW_IMAGES = 20  # below, the interval of a pooled ratio is rough: 91-97 % coverage where 95 % is meant
+
+
+@dataclass(frozen=True)
+class CellAnswer:
+    """One cell: its score on the test split with a 95 % interval, as shares of the measure.
+
+    Attributes:
+        cell: Name of the cell; `label` is a short text that distinguishes it.
+        estimate: Score, the mean over units; NaN without a finished run.
+        half: Half-width of the 95 % interval of the score for new units and images; NaN without one.
+        per_unit: Score of each seed, or source model.
+        units: The seeds or source models with finished runs.
+        beaten_by: The cell that is shown to score higher, None if there is none.
+    """
+
+    cell: str
+    label: str
+    estimate: float
+    half: float
+    per_unit: tuple[float, ...]
+    units: tuple[int, ...]
+    beaten_by: str | None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the interval, within 0..1."""
+        return max(self.estimate - self.half, 0.0), min(self.estimate + self.half, 1.0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the intervals of an answer do not cover.
+
+    Attributes:
+        models_per_source: Trained models per source; 0 if no source is trained. One hides the source's own chance.
+        folds: Number of folds of the cross-validation; 0 for a single split.
+        at_edge: Number of cells whose choice lies at the edge of the tuned range.
+        failed: Number of confirmed runs that failed or were skipped.
+        tuned: Whether settings were tuned, with one seed.
+        few_images: Whether the test images are so few that the intervals are rough.
+    """
+
+    models_per_source: int
+    folds: int
+    at_edge: int
+    failed: int
+    tuned: bool
+    few_images: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the records of a study say about its question.
+
+    Attributes:
+        study: Name of the study.
+        measure: Column of the trials table without `test_`.
+        images: Number of test images.
+        units: Number of seeds, or source models, that every cell has; `units_planned` is the number in the declaration.
+        models: Whether units are source models.
+        decides: Whether seeds and cells are enough for verdicts; otherwise intervals cover these trained models alone.
+        covers_seeds: Whether the intervals cover new seeds at all.
+        matters: Least difference that matters, as a share of the measure.
+        cells: One per cell of the declaration, in its order.
+        chosen: The cell with the best validation reading; None without finished runs.
+        questions: The question of every compared axis.
+        scores: The scores per unit and image, for further questions.
+        limits: What the intervals do not cover.
+        level_labels: For each compared axis, the labels of its levels.
+    """
+
+    study: str
+    measure: str
+    images: int
+    units: int
+    units_planned: int
+    models: bool
+    decides: bool
+    covers_seeds: bool
+    matters: float
+    cells: tuple[CellAnswer, ...]
+    chosen: str | None
+    questions: tuple[Question, ...]
+    scores: StudyScores
+    limits: Limits
+    level_labels: Mapping[str, Mapping[str, str]]
+
+    @property
+    def confirmed(self) -> tuple[CellAnswer, ...]:
+        """The cells with at least one finished confirmed run on all test images."""
+        return tuple(cell for cell in self.cells if cell.units)
+
+    @property
+    def best(self) -> tuple[CellAnswer, ...]:
+        """The cells among which the best one is, with a probability of 95 %. All, if the seeds do not decide it."""
+        return tuple(cell for cell in self.confirmed if cell.beaten_by is None)
+
+    def cell(self, name: str) -> CellAnswer:
+        """Return a cell by name. Raises `StopIteration` for an unknown name."""
+        return next(cell for cell in self.cells if cell.cell == name)
+
+    def level(self, axis: str, level: str) -> str:
+        """Return the label of a level of a compared axis."""
+        return self.level_labels.get(axis, {}).get(level, level)
+
+
+def answer_of(records: Records, measure: str = "iou", matters: float = MATTERS) -> Answer:
+    """Return the answer of a study; see `segsweep.report.answer.scores.study_scores` for the measures.
+
+    A study without finished confirmed runs, or with records before schema 2, has an answer without scores.
+    """
+    scores = study_scores(records, measure)
+    beaten = beaten_by(scores)
+    engine = scores.engine(scores.cells) if scores.cells else None
+    planned = int(records.study["source_seeds"]) if scores.models else int(records.study["seeds"])
+    return Answer(
+        study=str(records.study["name"]),
+        measure=measure,
+        images=scores.images,
+        units=len(engine.units) if engine else 0,
+        units_planned=planned,
+        models=scores.models,
+        decides=beaten is not None and len(scores.cells) > 0,
+        covers_seeds=any(len(units) > 1 for units in scores.by_cell.values()) or len(scores.folds) > 1,
+        matters=matters,
+        cells=tuple(_cells(records, scores, beaten or {})),
+        chosen=_chosen(records, scores.cells),
+        questions=tuple(questions(records, scores, matters)),
+        scores=scores,
+        limits=_limits(records, scores),
+        level_labels={axis: level_labels(records, axis) for axis in compared_axes(records)},
+    )
+
+
+def _cells(records: Records, scores: StudyScores, beaten: Mapping[str, str]) -> Sequence[CellAnswer]:
+    labels = cell_labels(records)
+    found = []
+    for cell in cells_of(records)["cell"]:
+        estimate, half, per_unit, units = _own(scores, str(cell))
+        found.append(CellAnswer(str(cell), labels[str(cell)], estimate, half, per_unit, units, beaten.get(str(cell))))
+    return found
+
+
+def _own(scores: StudyScores, cell: str) -> tuple[float, float, tuple[float, ...], tuple[int, ...]]:
+    """Return the estimate, the half-width, the scores per unit, and the units of one cell."""
+    engine = scores.engine([cell]) if cell in scores.cells else None
+    if engine is None:
+        return float("nan"), float("nan"), (), ()
+    weights = engine.weights({cell: 1.0})
+    found = engine.contrasts.estimates(weights)
+    per_unit: Floats = weights @ engine.per_unit
+    return float(found.estimate[0]), float(found.half[0]), tuple(per_unit.tolist()), engine.units
+
+
+def _chosen(records: Records, cells: Sequence[str]) -> str | None:
+    """Return the cell whose runs have the best mean validation reading, None without finished runs."""
+    runs = confirmed_runs(records)
+    runs = runs[runs["cell"].isin(cells)]
+    if runs.empty:
+        return None
+    means = runs.groupby("cell", sort=False)[["val_iou", "val_loss", "val_dice"]].mean().reset_index()
+    same = runs.drop_duplicates("cell")[["cell", "keep", "loss"]]
+    return str(best_first(means.merge(same, on="cell"))["cell"].iloc[0])
+
+
+def _limits(records: Records, scores: StudyScores) -> Limits:
+    trials, choices = records.trials, records.choices.values()
+    confirmed: pd.DataFrame = trials[trials["phase"] == "confirm"]
+    folds = folds_of(records.study["target"]["protocol"])
+    return Limits(
+        models_per_source=int(records.study["source_seeds"]) if len(trained_stages(records)) else 0,
+        folds=len(folds.numbers) if folds else 0,
+        at_edge=len({choice["cell"] for choice in choices if choice["at_edge"]}),
+        failed=int(confirmed["status"].isin(["failed", "skipped"]).sum()),
+        tuned=bool(records.study["tune"]),
+        few_images=0 < scores.images < FEW_IMAGES,
+    )

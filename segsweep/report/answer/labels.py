@@ -1,0 +1,45 @@
+"""Short names of levels and cells for a reader: what distinguishes them, in words."""
+
+from collections.abc import Sequence
+
+from segsweep.records.study_records import Records
+from segsweep.report.answer.matching import cells_of, level_text, levels
+from segsweep.report.cells import compared_axes, varied
+
+RANDOM = "random weights"
+WORDLESS = ("source", "architecture")  # axes whose levels are clear without the axis's name
+ALL_IMAGES = "all training images"
+FREEZE = {"none": "nothing frozen", "encoder": "encoder frozen"}
+
+
+def cell_labels(records: Records) -> dict[str, str]:
+    """Return a label for every cell: its levels on the axes that vary. If none varies, the level on the first axis."""
+    cells, axes = cells_of(records), compared_axes(records)
+    named = {axis: level_labels(records, axis) for axis in varied(cells, axes) or axes[:1]}
+    return {
+        str(row["cell"]): ", ".join(names[level_text(row[axis])] for axis, names in named.items()) for _, row in cells.iterrows()
+    }
+
+
+def level_labels(records: Records, axis: str) -> dict[str, str]:
+    """Return the label of every level of a compared axis, by its text."""
+    texts = [level_text(level) for level in levels(records, axis)]
+    if axis == "source":
+        return _source_labels(texts)
+    if axis in WORDLESS:
+        return {text: text for text in texts}
+    if axis == "fraction":
+        return {text: ALL_IMAGES if text in ("none", "1") else f"fraction {text}" for text in texts}
+    if axis == "freeze":
+        return {text: FREEZE.get(text, f"{text} frozen") for text in texts}
+    return {text: f"{axis.replace('_', ' ')} {text}" for text in texts}
+
+
+def _source_labels(texts: Sequence[str]) -> dict[str, str]:
+    """Return names of sources without what all trained ones have in common, such as `supervised:` and `@240`."""
+    trained = [text for text in texts if ":" in text]
+    kinds, sizes = {text.partition(":")[0] for text in trained}, {text.partition("@")[2] for text in trained}
+    kind = f"{kinds.pop()}:" if len(kinds) == 1 else ""
+    size = f"@{sizes.pop()}" if len(sizes) == 1 else ""
+    names = {text: text.removeprefix(kind).removesuffix(size) for text in trained}
+    return {text: RANDOM if text == "random" else names.get(text, text) for text in texts}

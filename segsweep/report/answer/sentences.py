@@ -1,0 +1,271 @@
+"""The sentences of an answer. None claims more than the simultaneous intervals allow.
+
+Every answer has three: which cells may be the best, what the levels of the first compared axis gain, and what limits both.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+
+from segsweep.report.answer.answer import Answer, CellAnswer
+from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
+
+MEASURES = {
+    "iou": "IoU",
+    "f1": "F1",
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "mean_accuracy": "mean accuracy",
+    "mean_iou": "mean IoU",
+    "weighted_iou": "weighted IoU",
+    "dice": "Dice",
+    "boundary_f": "boundary F",
+}
+NAMED = 3  # names in a list, before "and n more"
+FINE = 0.003  # half-width below which points have two decimals
+NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
+FORBIDDEN = ("significant", "at no loss", "proves")  # words that no sentence uses
+
+
+def sentences(answer: Answer) -> list[str]:
+    """Return the sentences of an answer: best cells, first question, limits. Without scores: one sentence that states it."""
+    if not answer.confirmed:
+        return ["No cell has a confirmed run with counts per image yet, so nothing can be said."]
+    found = [best_sentence(answer)]
+    if answer.questions:
+        found.append(question_sentence(answer, answer.questions[0]))
+    return [*found, limits_sentence(answer)]
+
+
+def best_sentence(answer: Answer) -> str:
+    """Return the sentence on the cell that validation chooses and on the cells that may be the best."""
+    chosen = answer.cell(answer.chosen) if answer.chosen else answer.confirmed[0]
+    others = len(answer.confirmed) - 1
+    measured = (
+        f"test {measure_text(answer)} {score_text(chosen)} on {count(answer.images, 'test image')} with {units_text(answer)}"
+    )
+    if not others:
+        return f"{capital(chosen.label)} has {measured}."
+    if not answer.decides:
+        return f"{capital(chosen.label)} has the highest validation reading, and {measured}; {_undecided_reason(answer)}"
+    rest = [cell.label for cell in answer.best if cell is not chosen]
+    if chosen.beaten_by is None and not rest:
+        return f"{capital(chosen.label)} is best: {measured}; every other of the {others + 1} cells scores lower."
+    if not others - len(rest) and chosen.beaten_by is None:
+        low, high = min(cell.estimate for cell in answer.confirmed), max(cell.estimate for cell in answer.confirmed)
+        return (
+            f"No cell is shown to be worse than another, at test {measure_text(answer)} from {points(low)} to {points(high)}; "
+            f"{chosen.label}, best by validation, has {measured.removeprefix('test ')}."
+        )
+    opening = f"{capital(chosen.label)}, best by validation, has {measured}"
+    if chosen.beaten_by is None:
+        verb = "cannot be told from the best" if len(rest) > 1 else "cannot be told from the best one"
+        return f"{opening}; {len(rest)} of the other {others} cells {verb}: {listed(rest)}."
+    if len(rest) == 1:
+        return f"{opening}, but {rest[0]} scores higher than every other cell."
+    return (
+        f"{opening}, but {answer.cell(chosen.beaten_by).label} scores higher; the best cell is among {len(rest)}: {listed(rest)}."
+    )
+
+
+def _undecided_reason(answer: Answer) -> str:
+    if answer.covers_seeds:
+        return f"{units_text(answer)} of {count(len(answer.confirmed), 'cell')} are too few to compare cells."
+    return "one seed per cell says nothing on other seeds."
+
+
+def question_sentence(answer: Answer, question: Question) -> str:
+    """Return the sentence on what the levels of an axis gain over its reference level, averaged or in a stratum."""
+    where = _where(answer, question)
+    parts = [
+        _group(answer, [each for each in question.differences if each.verdict is verdict], verdict)
+        for verdict in (Verdict.GAIN, Verdict.LOSS, Verdict.EQUAL, Verdict.UNDECIDED, Verdict.NONE)
+    ]
+    text = f"Against {answer.level(question.axis, question.reference)}{where}, {'; '.join(part for part in parts if part)}"
+    return f"{text}{_suffix(answer, question)}."
+
+
+def _where(answer: Answer, question: Question) -> str:
+    if question.stratum:
+        return f" and with {', '.join(answer.level(axis, level) for axis, level in question.stratum.items())}"
+    pairs, planned = (sum(getattr(each, name) for each in question.differences) for name in ("pairs", "pairs_planned"))
+    if planned == len(question.differences):
+        return ""
+    return f", averaged over {pairs if pairs == planned else f'{pairs} of {planned}'} pairs of matched cells"
+
+
+def _group(answer: Answer, differences: Sequence[Difference], verdict: Verdict) -> str:
+    """Return the part of a sentence on the levels with one verdict; empty if there are none."""
+    if not differences:
+        return ""
+    one = len(differences) == 1
+    names = [answer.level(_axis_of(answer, each), each.name) for each in differences]
+    if verdict in (Verdict.GAIN, Verdict.LOSS):
+        verb = {Verdict.GAIN: "gains", Verdict.LOSS: "loses"}[verdict]
+        shown = [f"{name} {verb} {difference_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
+        return _joined(shown, len(names))
+    low, high = min(each.interval[0] for each in differences), max(each.interval[1] for each in differences)
+    if verdict is Verdict.EQUAL:
+        return (
+            f"{_joined(names[:NAMED], len(names))} {'makes' if one else 'make'} no difference of {matters_text(answer)} or more"
+        )
+    if verdict is Verdict.UNDECIDED:
+        verb = "is" if one else "are"
+        between = f"between {points(low, True)} and {points(high, True)} points"
+        return f"{_joined(names[:NAMED], len(names))} {verb} undecided, {between}"
+    shown = [f"{name} differs by {signed_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
+    return f"{_joined(shown, len(names))} for these trained models; {_break_even(answer, differences[0])}"
+
+
+def _break_even(answer: Answer, difference: Difference) -> str:
+    """Return how large the scatter over seeds may be for the first difference to exclude zero, for a study with one seed."""
+    if answer.covers_seeds:
+        return "so few seeds and cells decide no sign"
+    margin = (difference.estimate / NORMAL) ** 2 - (difference.half / NORMAL) ** 2
+    if margin <= 0:
+        return "even for these models the sign is open"
+    deviation = f"their standard deviation of the difference is below {points(sqrt(margin))} points"
+    return f"the first sign would hold for new seeds only if {deviation}"
+
+
+def _suffix(answer: Answer, question: Question) -> str:
+    """Return the clause on the axes on which the effect depends, or on the strata in which all verdicts agree."""
+    sure = [dependence for dependence in question.dependences if dependence.sure]
+    if sure:
+        return f"; but it depends on {' and on '.join(_dependence_text(answer, each) for each in sure)}"
+    strata = [stratum for dependence in question.dependences for stratum in dependence.strata]
+    verdicts = {each.verdict for stratum in strata for each in stratum.differences} | {
+        each.verdict for each in question.differences
+    }
+    if len(strata) > 1 and len(verdicts) == 1 and verdicts <= {Verdict.GAIN, Verdict.LOSS}:
+        return f", and so in each of the {len(strata)} settings by itself"
+    return ""
+
+
+def _dependence_text(answer: Answer, dependence: Dependence) -> str:
+    parts = []
+    for stratum in dependence.strata:
+        level = answer.level(dependence.axis, stratum.stratum[dependence.axis])
+        most = max(stratum.differences, key=lambda each: abs(each.estimate))
+        name = answer.level(stratum.axis, most.name) + " " if len(stratum.differences) > 1 else ""
+        parts.append(f"with {level} {name}{_verdict_text(answer, most)}")
+    return f"{dependence.axis.replace('_', ' ')} ({'; '.join(parts[:NAMED])})"
+
+
+def _verdict_text(answer: Answer, difference: Difference) -> str:
+    if difference.verdict is Verdict.GAIN:
+        return f"gains {difference_text(difference)}"
+    if difference.verdict is Verdict.LOSS:
+        return f"loses {difference_text(difference)}"
+    if difference.verdict is Verdict.EQUAL:
+        return f"makes no difference of {matters_text(answer)} or more"
+    low, high = difference.interval
+    return f"is undecided between {points(low, True)} and {points(high, True)} points"
+
+
+def limits_sentence(answer: Answer) -> str:
+    """Return the sentence on what the intervals cover and what they leave out."""
+    limits = answer.limits
+    over = f"{units_text(answer)} and test images" if answer.covers_seeds else "other test images with the same trained models"
+    left_out = []
+    if not answer.covers_seeds:
+        left_out.append("other seeds")
+    if limits.models_per_source == 1:
+        left_out.append("the choice of the one trained model per source")
+    left_out.append("the overlap of the folds' training images" if limits.folds else "the choice of the split")
+    if limits.tuned:
+        left_out.append("the one tuning seed")
+    notes = []
+    if limits.at_edge:
+        notes.append(f"{count(limits.at_edge, 'cell')} chose a value at the edge of its range")
+    if limits.failed:
+        notes.append(f"{count(limits.failed, 'confirmed run')} failed or {'was' if limits.failed == 1 else 'were'} skipped")
+    missing = [cell for cell in answer.cells if len(cell.units) < answer.units_planned]
+    if missing:
+        verb = "has" if len(missing) == 1 else "have"
+        notes.append(f"{count(len(missing), 'cell')} {verb} fewer than {answer.units_planned} finished {_unit(answer)}s")
+    if limits.few_images:
+        notes.append("with so few test images the intervals are rough")
+    opening = "" if answer.covers_seeds else "One seed: "
+    text = (
+        f"{opening}{'the' if opening else 'The'} 95 % intervals cover {over}; they leave out {_joined(left_out, len(left_out))}"
+    )
+    return f"{text}; {'; '.join(notes)}." if notes else f"{text}."
+
+
+def _axis_of(answer: Answer, difference: Difference) -> str:
+    found = (question for question in answer.questions for each in _all_differences(question) if each is difference)
+    return next(found).axis
+
+
+def _all_differences(question: Question) -> list[Difference]:
+    return [*question.differences, *(each for d in question.dependences for stratum in d.strata for each in stratum.differences)]
+
+
+def score_text(cell: CellAnswer) -> str:
+    """Return a score with its interval in points: `49.9 [45.1, 54.7]`."""
+    low, high = cell.interval
+    fine = cell.half < FINE
+    return f"{points(cell.estimate, fine=fine)} [{points(low, fine=fine)}, {points(high, fine=fine)}]"
+
+
+def difference_text(difference: Difference) -> str:
+    """Return the size of a gain or loss with the simultaneous interval of its size: `3.1 points [1.2, 5.0]`."""
+    fine, size = difference.half_together < FINE, abs(difference.estimate)
+    low, high = size - difference.half_together, size + difference.half_together
+    return f"{points(size, fine=fine)} points [{points(low, fine=fine)}, {points(high, fine=fine)}]"
+
+
+def signed_text(difference: Difference) -> str:
+    """Return a signed difference with its own interval: `+3.1 points [-1.2, +7.4]`."""
+    low, high = difference.estimate - difference.half, difference.estimate + difference.half
+    return f"{points(difference.estimate, True)} points [{points(low, True)}, {points(high, True)}]"
+
+
+def points(value: float, sign: bool = False, *, fine: bool = False) -> str:
+    """Return a share as points of the measure (x 100) with one decimal, with `fine` two, and a minus sign."""
+    text = f"{100 * value:{'+' if sign else ''}.{2 if fine else 1}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def matters_text(answer: Answer) -> str:
+    """Return the least difference that matters: `1 point`."""
+    return f"{100 * answer.matters:g} {'point' if answer.matters == 0.01 else 'points'}"
+
+
+def measure_text(answer: Answer) -> str:
+    """Return the measure in words."""
+    return MEASURES.get(answer.measure, f"IoU of {answer.measure.removeprefix('iou_')}")
+
+
+def units_text(answer: Answer) -> str:
+    """Return the number of seeds, source models or folds on which the intervals rest: `3 seeds`."""
+    return count(answer.units, _unit(answer)) + (f" on each of {answer.limits.folds} folds" if answer.limits.folds else "")
+
+
+def _unit(answer: Answer) -> str:
+    return "source model" if answer.models else "seed"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names separated by semicolons, the first three and the number of the others."""
+    rest = len(names) - NAMED
+    return "; ".join([*names[:NAMED], *([f"and {rest} more"] if rest > 0 else [])])
+
+
+def _joined(texts: Sequence[str], total: int) -> str:
+    """Return texts joined by commas and `and`; `total` counts also those that are not named."""
+    if total > len(texts):
+        return f"{', '.join(texts)} and {total - len(texts)} more"
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital first letter, unless its first word is a name with digits or underscores."""
+    word = text.partition(" ")[0].rstrip(",")
+    return text[0].upper() + text[1:] if word.isalpha() else text
