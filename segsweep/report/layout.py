@@ -1,7 +1,10 @@
 """Layout of tables as text: headings, numbers and lines."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from io import StringIO
+from textwrap import wrap
 
 import pandas as pd
 from rich.console import Console
@@ -32,6 +35,8 @@ HEADINGS = {
     "knn_accuracy_start": "k-NN before",
     "knn_chance": "k-NN chance",
 }
+FIT = 80  # characters of a terminal's line
+GAP, INDENT = "  ", "    "
 WIDTH = 400  # wide enough for any table; a terminal wraps or scrolls
 
 
@@ -48,15 +53,81 @@ def lines_of(table: Table, width: int = WIDTH) -> list[str]:
     return [line.rstrip() for line in page.file.getvalue().splitlines()]
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a table that fits a width.
+
+    Attributes:
+        heading: Its name.
+        values: One text per row.
+        right: Whether values are aligned to the right, as numbers are.
+        priority: The columns of the largest number leave a table that is too wide first; those of 0 always stay.
+    """
+
+    heading: str
+    values: Sequence[str]
+    right: bool = True
+    priority: int = 0
+
+    @property
+    def width(self) -> int:
+        """Its width in characters."""
+        return max(len(text) for text in (self.heading, *self.values))
+
+    def cell(self, text: str) -> str:
+        """Return a text at the column's width."""
+        return text.rjust(self.width) if self.right else text.ljust(self.width)
+
+
+def fitted(columns: Sequence[Column], width: int = FIT) -> tuple[list[str], list[str]]:
+    """Return a table as lines of at most `width` characters, and the headings of the columns that it leaves out.
+
+    Columns leave by priority; those whose values are all empty always leave, and are not named. If the columns of priority 0
+    alone are too wide, the texts that are aligned left move to lines of their own above each row.
+    """
+    kept = [column for column in columns if column.priority == 0 or any(column.values)]
+    names = [column for column in kept if not column.right]
+    if _width([column for column in kept if not column.priority]) <= width:
+        kept, dropped = _without_last(kept, width)
+        return [_line(kept, None), *(_line(kept, row) for row in range(len(kept[0].values)))], dropped
+    kept, dropped = _without_last([column for column in kept if column.right], width - len(INDENT))
+    lines = [", ".join(column.heading for column in names), INDENT + _line(kept, None)]
+    for row in range(len(names[0].values)):
+        lines += wrap(", ".join(column.values[row] for column in names), width)
+        lines.append(INDENT + _line(kept, row))
+    return lines, dropped
+
+
+def _without_last(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]:
+    """Return the columns that fit, and the headings of the others: those of the largest priority number leave first."""
+    kept, dropped = list(columns), []
+    while _width(kept) > width and any(column.priority for column in kept):
+        last = max(kept, key=lambda column: column.priority)
+        kept.remove(last)
+        dropped.append(last.heading)
+    return kept, dropped
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(column.width for column in columns) + len(GAP) * (len(columns) - 1)
+
+
+def _line(columns: Sequence[Column], row: int | None) -> str:
+    texts = (column.cell(column.heading if row is None else column.values[row]) for column in columns)
+    return GAP.join(texts).rstrip()
+
+
 def heading(measure: str) -> str:
     """Return the column heading of a measure."""
     name = measure.removeprefix("test_").removeprefix("before_")
     return HEADINGS.get(f"test_{name}", HEADINGS.get(measure, re.sub("^iou_", "IoU ", name)))
 
 
-def number(value: float) -> str:
-    """Return a number as text with three decimals; empty if it is missing."""
-    return "" if pd.isna(value) else f"{value:.3f}"
+def number(value: float, measure: str = "") -> str:
+    """Return a measure as text: points of 100 with one decimal, seconds with three; empty if it is missing."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.3f}" if measure.endswith("seconds") else f"{100 * value:.1f}"
 
 
 def text(value: object) -> str:

@@ -94,7 +94,14 @@ def published_lines(records: Records) -> list[str]:
         table.add_column("published", justify="right")
     for _, row in rows.iterrows():
         pairs = [(row[name.removesuffix("_published")], row[name]) for name in measures]
-        table.add_row(row["run"], *(number(each) for pair in pairs for each in pair))
+        table.add_row(
+            row["run"],
+            *(
+                number(value, name.removesuffix("_published"))
+                for name, pair in zip(measures, pairs, strict=True)
+                for value in pair
+            ),
+        )
     note = [published["note"]] if published["note"] else []
     return ["", f"Compared with {published['where']}:", "", *lines_of(table), *note, *_deviation_lines(published)]
 

@@ -1,68 +1,132 @@
-"""The table of a study as text for a terminal."""
+"""The report of a study as text for a terminal: its answer, its table, and notes."""
 
-import math
+from collections.abc import Sequence
+from textwrap import wrap
 
 import pandas as pd
 
 from segsweep.config.folds import folds_of
 from segsweep.records.study_records import Records
+from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
+from segsweep.report.answer.linearised import CLASS_IOU
+from segsweep.report.answer.matching import level_text
+from segsweep.report.answer.sentences import sentences
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
-from segsweep.report.layout import HEADINGS, lines_of, new_table, number, text
+from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text
 from segsweep.report.method import method_lines, protocol_lines
 from segsweep.report.sections import published_lines, shift_lines, source_lines
 
+MORE_MEASURES = ("test_f1", "test_accuracy", "test_precision", "test_recall")
+BEST = "*"  # mark of a cell that may be the best
+CLASSES = 3  # from this number of classes, IoU is shown by class too
 
-def table_text(records: Records) -> str:
-    """Return a study's table with one row per cell, then notes on failures, protocol, sources and published numbers."""
+
+def table_text(records: Records, answer: Answer | None = None) -> str:
+    """Return a study's answer in sentences, its table with one row per cell, and notes, as text.
+
+    Tables have at most 80 columns. Notes name failures, protocol, sources and published numbers.
+    """
+    answer = answer or answer_of(records)
     summary = summarise(records)
     axes = [axis for axis in compared_axes(records) if summary[axis].nunique() > 1] or compared_axes(records)[:1]
-    folded = folds_of(records.study["target"]["protocol"]) is not None
-    table = new_table()
-    for axis in axes:
-        table.add_column(axis)
-    for name in (
-        "val_iou",
-        "test_iou",
-        "spread",
-        *list(HEADINGS)[2:6],
-        *tuned_axes(records),
-        "seeds",
-        "stopped",
-        "failed",
-    ):
-        table.add_column("runs" if name == "seeds" and folded else HEADINGS.get(name, name), justify="right")
-    for _, row in summary.iterrows():
-        numbers = [number(row[name]) for name in list(HEADINGS)[2:6]]
-        tuned = [text(row[axis]) + ("*" if axis in str(row["at_edge"]).split(",") else "") for axis in tuned_axes(records)]
-        spread = "" if math.isnan(row["test_iou_std"]) else f"±{row['test_iou_std']:.3f}"
-        seeds = f"{row['seeds']}/{row['seeds_planned']}"
-        failures = str(row["failed"] + row["skipped"])
-        cells = [text(row[axis]) for axis in axes]
-        table.add_row(
-            *cells,
-            number(row["val_iou"]),
-            number(row["test_iou"]),
-            spread,
-            *numbers,
-            *tuned,
-            seeds,
-            str(row["stopped"]),
-            failures,
-        )
-    notes = [*_notes(summary, records), *protocol_lines(records)]
+    lines, dropped = fitted(_columns(summary, axes, records, answer))
+    said = [line for sentence in sentences(answer) for line in wrap(sentence, FIT)]
     return "\n".join(
         [
-            _title(records, summary),
+            *wrap(_title(records, summary), FIT, subsequent_indent=INDENT),
             "",
-            *lines_of(table),
+            *said,
             "",
-            *notes,
+            *lines,
+            "",
+            *_key(answer, dropped),
+            *_class_lines(records, answer),
+            *_notes(summary, records),
+            *protocol_lines(records),
             *source_lines(records),
             *shift_lines(records, axes),
             *published_lines(records),
         ]
     )
+
+
+def _columns(summary: pd.DataFrame, axes: Sequence[str], records: Records, answer: Answer) -> list[Column]:
+    """Return the columns of the table; those of a high priority number leave it first if it is too wide."""
+    cells = {cell.cell: cell for cell in answer.cells}
+    own = [cells[name] for name in summary["cell"]]
+    folded = folds_of(records.study["target"]["protocol"]) is not None
+    at_edge = summary["at_edge"].str.split(",")
+    tuned = [
+        Column(
+            HEADINGS.get(axis, axis),
+            [text(value) + "*" * (axis in at) for value, at in zip(summary[axis], at_edge, strict=True)],
+            priority=2,
+        )
+        for axis in tuned_axes(records)
+    ]
+    finished = [f"{done}/{planned}" for done, planned in zip(summary["seeds"], summary["seeds_planned"], strict=True)]
+    lost = summary["failed"] + summary["skipped"]
+    return [
+        *(Column(axis, [_level(answer, axis, value) for value in summary[axis]], right=False) for axis in axes),
+        Column("IoU", [number(value) for value in summary["test_iou"]]),
+        Column("95 %", [_interval(cell) for cell in own]),
+        Column("best", [_mark(cell, answer) for cell in own], priority=1),
+        Column("runs" if folded else "seeds", finished, priority=1),
+        *tuned,
+        Column("failed", [str(count) if count else "" for count in lost], priority=3),
+        Column("val IoU", [number(value) for value in summary["val_iou"]], priority=4),
+        *(
+            Column(HEADINGS[name], [number(value) for value in summary[name]], priority=5 + place)
+            for place, name in enumerate(MORE_MEASURES)
+        ),
+        Column("stopped", [str(count) if count else "" for count in summary["stopped"]], priority=9),
+    ]
+
+
+def _level(answer: Answer, axis: str, value: object) -> str:
+    """Return a level as text; sources by their short name, which leaves room for numbers."""
+    return answer.level(axis, level_text(value)) if axis == "source" else text(value)
+
+
+def _interval(cell: CellAnswer) -> str:
+    low, high = cell.interval
+    return "" if pd.isna(cell.half) else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _mark(cell: CellAnswer, answer: Answer) -> str:
+    return BEST if answer.decides and cell.units and cell.beaten_by is None else ""
+
+
+def _key(answer: Answer, dropped: Sequence[str]) -> list[str]:
+    """Return the legend of the table: units, intervals, the mark of the best cells, and the columns that did not fit."""
+    covered = "seeds and test images" if answer.covers_seeds else "test images, not seeds"
+    parts = [f"Measures in points of 100, means over confirmed runs; 95 %: interval of IoU over {covered}"]
+    if answer.decides:
+        parts.append(f"best {BEST}: no other cell is shown to score higher")
+    if dropped:
+        parts.append(f"table.csv also has {', '.join(sorted(dropped))}")
+    return wrap("; ".join(parts) + ".", FIT)
+
+
+def _class_lines(records: Records, answer: Answer) -> list[str]:
+    """Return a table of IoU by class, one column per cell, as many cells as fit: those that may be the best first."""
+    runs = confirmed_runs(records)
+    measures = [name for name in runs.columns if name.startswith(f"test_{CLASS_IOU}") and runs[name].notna().any()]
+    if len(measures) < CLASSES:
+        return []
+    ranked = sorted(answer.confirmed, key=lambda cell: (cell.beaten_by is not None, -cell.estimate))
+    names = [name.removeprefix(f"test_{CLASS_IOU}") for name in measures]
+    number_of = {cell.cell: position for position, cell in enumerate(answer.cells, start=1)}
+    of_cells = {cell.cell: runs[runs["cell"] == cell.cell][measures].mean() for cell in ranked}
+    columns = [
+        Column(f"cell {number_of[cell.cell]}", [number(of_cells[cell.cell][name]) for name in measures], priority=place)
+        for place, cell in enumerate(ranked)
+    ]
+    lines, dropped = fitted([Column("class", names, right=False), *columns])
+    legend = [f"cell {number_of[cell.cell]}: {cell.label}" for cell in ranked if f"cell {number_of[cell.cell]}" not in dropped]
+    rest = [f"{len(dropped)} more cells are in table.csv"] if dropped else []
+    return ["", "Test IoU by class:", "", *lines, "", *wrap("; ".join([*legend, *rest]) + ".", FIT), ""]
 
 
 def _title(records: Records, summary: pd.DataFrame) -> str:
@@ -77,9 +141,7 @@ def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
     runs = confirmed_runs(records)
     notes = [
         *method_lines(records),
-        "Means over confirmed runs; ± one standard deviation of test IoU over them"
-        + ("" if records.study["source_seeds"] > 1 else ", all from one source model per source")
-        + ". The column failed includes skipped trials.",
+        "The column failed includes skipped trials.",
         *comparison_lines(records),
     ]
     notes += _edge_notes(summary, records)

@@ -6,7 +6,9 @@ from pathlib import Path
 from segsweep.errors import disk_errors
 from segsweep.records.confirmed_models import AGAIN, models_of
 from segsweep.records.study_records import Records
-from segsweep.report.cells import best_runs, summarise
+from segsweep.report.answer.answer import answer_of
+from segsweep.report.answer.table import answer_table
+from segsweep.report.cells import best_runs
 from segsweep.report.prediction_sheet import prediction_sheet
 from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
@@ -19,12 +21,13 @@ def write_report(records: Records, store: str | Path) -> str:
     The files are `table.txt`, `table.csv`, `predictions.png` and, if the study has such results, `published.csv` and `shift.csv`.
     Clips take longer to draw; see `segsweep.report.clips.write_clips`.
     """
-    text = table_text(records)
+    answer = answer_of(records)
+    text = table_text(records, answer)
     lost = models_of(best_runs(records), store)[1]
     sheet = prediction_sheet(records, store)
     with disk_errors("--out", records.folder, f"free some space, then run segsweep report {records.folder}"):
         (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
-        summarise(records).to_csv(records.folder / "table.csv", index=False)
+        answer_table(records, answer).to_csv(records.folder / "table.csv", index=False)
         if not (published := beside_published(records)).empty:
             published.to_csv(records.folder / "published.csv", index=False)
         if not (shift := shift_table(records)).empty:

@@ -41,7 +41,7 @@ def test_the_text_has_both_columns_and_the_note(finished):
     table = text.partition("Compared with Table 9:")[2].splitlines()
     assert "published" in table[2]
     assert table[3].split()[0] == "Theirs"
-    assert table[3].split()[2] == "0.500"
+    assert table[3].split()[2] == "50.0"
     assert table[4] == "Of old."
     assert "Beside" not in table_text(records)
 

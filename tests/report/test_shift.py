@@ -52,7 +52,7 @@ def test_the_text_has_it_and_other_studies_do_not(records, finished):
     lines = table_text(records).partition("Before (the source's own model)")[2].splitlines()
     assert lines[2].split("  ")[-1].strip() == "forgetting"
     assert lines[2].count("after") == 5
-    assert any("0.600" in line and "0.400" in line for line in lines)
+    assert any("60.0" in line and "40.0" in line for line in lines)
     plain = load(finished / "runs" / "tiny")
     assert shift_table(plain).empty
     assert "Before" not in table_text(plain)

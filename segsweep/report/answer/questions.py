@@ -92,6 +92,7 @@ class Question:
         reference: Its reference level, as text.
         differences: One per other level that has matched cells with scores.
         stratum: Levels of other axes to which the question is restricted; empty for the average over matched cells.
+        over: The other axes that vary, over whose levels the differences are averages.
         dependences: How the effect depends on the other axes; empty in a stratum.
     """
 
@@ -99,6 +100,7 @@ class Question:
     reference: str
     differences: tuple[Difference, ...]
     stratum: Mapping[str, str]
+    over: tuple[str, ...]
     dependences: tuple[Dependence, ...] = ()
 
 
@@ -110,13 +112,20 @@ def questions(records: Records, scores: StudyScores, matters: float = MATTERS) -
     cells = cells_of(records)
     asked = []
     for axis in varied(cells, compared_axes(records)):
+        over = _other_axes(cells, axis, records)
         pairs = matched(cells, axis, records)
         asker = _Asker(scores, int(_planned_units(records)), matters)
         differences = asker.family({level: of_level for level, of_level in pairs.items() if of_level})
         if differences:
             dependences = tuple(_dependences(cells, axis, pairs, records, asker))
-            asked.append(Question(axis, level_text(reference_level(records, axis)), differences, {}, dependences))
+            asked.append(Question(axis, level_text(reference_level(records, axis)), differences, {}, over, dependences))
     return asked
+
+
+def _other_axes(cells: pd.DataFrame, axis: str, records: Records) -> tuple[str, ...]:
+    """Return the other axes that vary, without those that follow the source for the axis `source`."""
+    others = [other for other in varied(cells, compared_axes(records)) if other != axis]
+    return tuple(other for other in others if not (axis == "source" and follows_source(other)))
 
 
 def _planned_units(records: Records) -> int:
@@ -187,15 +196,20 @@ def _dependences(
     cells: pd.DataFrame, axis: str, pairs: Mapping[str, Sequence[Pair]], records: Records, asker: _Asker
 ) -> Iterator[Dependence]:
     """Yield how the effect of an axis depends on every other axis of which all levels have matched pairs."""
-    others = [other for other in varied(cells, compared_axes(records)) if other != axis]
-    others = [other for other in others if not (axis == "source" and follows_source(other))]
+    others = _other_axes(cells, axis, records)
     strata_of = {other: {level: _within(cells, pairs, {other: level}) for level in levels(records, other)} for other in others}
     complete = {
         other: strata for other, strata in strata_of.items() if all(all(each.values()) for each in strata.values()) and pairs
     }
     for other, strata in complete.items():
         asked = [
-            Question(axis, level_text(reference_level(records, axis)), differences, {other: level_text(level)})
+            Question(
+                axis,
+                level_text(reference_level(records, axis)),
+                differences,
+                {other: level_text(level)},
+                tuple(each for each in others if each != other),
+            )
             for level, of_level in strata.items()
             if (differences := asker.family(of_level))
         ]

@@ -50,7 +50,7 @@ def best_sentence(answer: Answer) -> str:
         return f"{capital(chosen.label)} has the highest validation reading, and {measured}; {_undecided_reason(answer)}"
     rest = [cell.label for cell in answer.best if cell is not chosen]
     if chosen.beaten_by is None and not rest:
-        return f"{capital(chosen.label)} is best: {measured}; every other of the {others + 1} cells scores lower."
+        return f"{capital(chosen.label)} is best: {measured}; {_others(others)} lower."
     if not others - len(rest) and chosen.beaten_by is None:
         low, high = min(cell.estimate for cell in answer.confirmed), max(cell.estimate for cell in answer.confirmed)
         return (
@@ -59,13 +59,16 @@ def best_sentence(answer: Answer) -> str:
         )
     opening = f"{capital(chosen.label)}, best by validation, has {measured}"
     if chosen.beaten_by is None:
-        verb = "cannot be told from the best" if len(rest) > 1 else "cannot be told from the best one"
-        return f"{opening}; {len(rest)} of the other {others} cells {verb}: {listed(rest)}."
+        return f"{opening}; {len(rest)} of the other {others} cells may be as good or better: {listed(rest)}."
     if len(rest) == 1:
         return f"{opening}, but {rest[0]} scores higher than every other cell."
     return (
         f"{opening}, but {answer.cell(chosen.beaten_by).label} scores higher; the best cell is among {len(rest)}: {listed(rest)}."
     )
+
+
+def _others(count: int) -> str:
+    return "the other cell scores" if count == 1 else f"each of the other {count} cells scores"
 
 
 def _undecided_reason(answer: Answer) -> str:
@@ -86,12 +89,13 @@ def question_sentence(answer: Answer, question: Question) -> str:
 
 
 def _where(answer: Answer, question: Question) -> str:
-    if question.stratum:
-        return f" and with {', '.join(answer.level(axis, level) for axis, level in question.stratum.items())}"
+    """Return the clause on the stratum of a question, or on the axes and pairs over which it is an average."""
+    inside = ", ".join(answer.level(axis, level) for axis, level in question.stratum.items())
+    text = f" with {inside}" if inside else ""
     pairs, planned = (sum(getattr(each, name) for each in question.differences) for name in ("pairs", "pairs_planned"))
-    if planned == len(question.differences):
-        return ""
-    return f", averaged over {pairs if pairs == planned else f'{pairs} of {planned}'} pairs of matched cells"
+    if question.over:
+        text += f", averaged over {_joined([axis.replace('_', ' ') for axis in question.over], len(question.over))}"
+    return f"{text} ({pairs} of {planned} pairs of cells)" if pairs < planned else text
 
 
 def _group(answer: Answer, differences: Sequence[Difference], verdict: Verdict) -> str:
