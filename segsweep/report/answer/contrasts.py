@@ -8,7 +8,7 @@ variance over seeds, which few seeds determine badly, is moderated by that of th
 https://doi.org/10.2202/1544-6115.1027). No random numbers are used. tests/report/answer/ measures the coverage by simulation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +21,7 @@ Flags = npt.NDArray[np.bool_]
 LEVEL = 0.95
 MOST_PRIOR = 10.0  # degrees of freedom: no study of a few cells knows the variance over seeds better than this
 LEAST_MODERATED = 4  # cells from which two seeds suffice for a verdict
-OUTLYING = 0.995  # probability that no cell of a homogeneous study is called outlying
+OUTLYING = 0.8  # least probability that no cell is outlying where all vary alike; tests/report/answer/ compares others
 MOST_SEEDS = 30
 
 
@@ -48,13 +48,13 @@ class Contrasts:
     """The scores of C cells, reduced to what contrasts between them need.
 
     Attributes:
-        mean: (C,), mean score of each cell over units and images; the mean over folds of each fold's mean.
-        of_seeds: (C, C), covariance of the means due to the units (training seeds, or source models).
+        mean: (C,), mean score of each cell over units and images; with folds, the mean over folds of each fold's mean.
+        of_seeds: (C, C), covariance of the means due to the units (training seeds, source models, or folds).
         of_images: (C, C), covariance of the means due to the images, including what units and images have in common.
         of_rest: (C, C), the part of `of_images` that is due to units and images in common.
-        freedom: Degrees of freedom of `of_seeds`; 0 with one unit and one fold.
+        freedom: Degrees of freedom of `of_seeds`; 0 with one unit.
         image_freedom: Degrees of freedom of `of_images`; 0 if folds are the units, which contain the chance of images.
-        units: Number of units; with one unit and several folds, the number of folds.
+        units: Number of units; with several folds, the number of folds of one repetition.
         prior_freedom: Degrees of freedom of the prior of the variance over units; 0 for none.
         prior: Prior variance of the mean of one cell due to the units.
         scatter: (C,), each cell's own estimate of that variance, around the effect that the units have on all cells.
@@ -72,31 +72,32 @@ class Contrasts:
     scatter: Floats
 
     @classmethod
-    def of(cls, folds: Sequence[Floats]) -> "Contrasts":
+    def of(cls, folds: Sequence[Floats], repetitions: Sequence[int] | None = None) -> "Contrasts":
         """Return the contrasts of scores (C, S, N) of C cells, S units and N images: one array per fold, one without folds.
 
-        With several folds, units and images are nested in them: the variance over units is that within folds. With one unit and
-        several folds, each fold is one unit, as in a t test over folds.
+        Several folds are the units, each with its mean over seeds and images. They differ in training images, chosen settings,
+        training chance and test images, so that their spread contains all of these. What folds have in common, because they
+        share training images, is in no interval (Bengio and Grandvalet 2004, https://jmlr.org/papers/v5/grandvalet04a.html).
+
+        `repetitions` are the numbers of the repetition that each fold belongs to, if cross-validation is repeated. Repetitions
+        test the same images, so the variance is that between the folds of one repetition, estimated from all.
         """
-        if len(folds) > 1 and folds[0].shape[1] == 1:
-            folds = [np.stack([fold.mean(axis=(1, 2)) for fold in folds], axis=1)[..., None]]
-        count, (cells, units, _) = len(folds), folds[0].shape
-        grand_FC = np.stack([fold.mean(axis=(1, 2)) for fold in folds])
-        seeds_SC = np.concatenate([fold.mean(axis=2).T - grand for fold, grand in zip(folds, grand_FC, strict=True)])
-        freedom = float(count * (units - 1))
-        of_images, of_rest = np.zeros((cells, cells)), np.zeros((cells, cells))
-        for fold, grand in zip(folds, grand_FC, strict=True):
-            images, rest = _within(fold, grand)
-            of_images, of_rest = of_images + images / count**2, of_rest + rest / count**2
-        scatter = _scatter(seeds_SC, freedom) / (count * units) if freedom and cells > 1 else np.zeros(cells)
+        scores = folds[0] if len(folds) == 1 else np.stack([fold.mean(axis=(1, 2)) for fold in folds], axis=1)[..., None]
+        mean, of_units = scores.mean(axis=(1, 2)), scores.mean(axis=2)
+        groups = np.zeros(scores.shape[1]) if repetitions is None or len(folds) == 1 else np.asarray(repetitions)
+        parts = [of_units[:, groups == group] for group in np.unique(groups)]
+        deviations = np.concatenate([part - part.mean(axis=1, keepdims=True) for part in parts], axis=1)
+        units, freedom = min(part.shape[1] for part in parts), float(deviations.shape[1] - len(parts))
+        of_images, of_rest = _of_images(scores, mean)
+        scatter = _scatter(deviations, freedom) / units
         prior_freedom, prior = _prior(scatter, freedom)
         return cls(
-            mean=grand_FC.mean(axis=0),
-            of_seeds=seeds_SC.T @ seeds_SC / max(freedom, 1) / (count * units),
+            mean=mean,
+            of_seeds=deviations @ deviations.T / max(freedom, 1) / units,
             of_images=of_images,
             of_rest=of_rest,
             freedom=freedom,
-            image_freedom=float(sum(fold.shape[2] - 1 for fold in folds)),
+            image_freedom=float(scores.shape[2] - 1),
             units=units,
             prior_freedom=prior_freedom,
             prior=prior,
@@ -110,13 +111,18 @@ class Contrasts:
 
     @cached_property
     def outlying(self) -> Flags:
-        """Which cells (C,) vary over units so much more than the others that their contrasts use their own variance alone."""
+        """Which cells (C,) vary over units so much more than the others that the prior of the others does not hold for them.
+
+        Their own scatter takes the place of the prior, with its own degrees of freedom. The prior of the other cells is not
+        changed, so this rule makes no interval narrower.
+        """
         from scipy.special import fdtri
 
-        if not self.prior_freedom or not self.prior:
-            return np.zeros(len(self.mean), dtype=np.bool_)
-        most = fdtri(self.freedom, self.prior_freedom, OUTLYING ** (1 / len(self.mean)))
-        found: Flags = self.scatter / self.prior > most
+        found = np.zeros(len(self.mean), dtype=np.bool_)
+        for cell in np.flatnonzero(self.scatter > self.prior) if self.prior_freedom else ():
+            freedom, prior = _prior(np.delete(self.scatter, cell), self.freedom)
+            if freedom:
+                found[cell] = self.scatter[cell] > prior * fdtri(self.freedom, freedom, OUTLYING ** (1 / len(self.mean)))
         return found
 
     def estimates(self, weights: npt.ArrayLike, level: float = LEVEL, *, one_sided: bool = False) -> Estimates:
@@ -151,7 +157,7 @@ class Contrasts:
     def units_needed(self, weights: npt.ArrayLike, level: float = LEVEL) -> int | None:
         """Return the least number of units with which the interval of one contrast (C,) would exclude 0, None above 30.
 
-        It assumes that the estimate and the variances stay as they are. None if the units are folds, or a single seed.
+        It assumes that the estimate and the variances stay as they are. None if the units are folds, or there is one unit.
         """
         weights_GC = np.atleast_2d(np.asarray(weights, dtype=np.float64))
         estimate, parts = abs(float((weights_GC @ self.mean)[0])), self._parts(weights_GC)
@@ -170,8 +176,7 @@ class Contrasts:
             own = np.diag(of_cells)
             return own[:, None] + own[None, :] - 2 * of_cells
 
-        own = np.add.outer(self.outlying, self.outlying)
-        parts = self._moderated(spread(self.of_seeds), spread(self.of_images), spread(self.of_rest), np.float64(2), own)
+        parts = self._moderated(spread, lambda of_cells: np.add.outer(of_cells, of_cells))
         return Estimates(self.mean[:, None] - self.mean[None, :], parts.half((1 - level) / (1 if one_sided else 2)))
 
     def variances(self, weights: npt.ArrayLike) -> Floats:
@@ -179,29 +184,33 @@ class Contrasts:
         parts = self._parts(np.atleast_2d(np.asarray(weights, dtype=np.float64)))
         return parts.seeds + parts.images
 
-    def _parts(self, weights_GC: Floats) -> "_Parts":
+    def _parts(self, weights_GC: Floats) -> "Parts":
         def product(of_cells: Floats) -> Floats:
             found: Floats = np.einsum("gc,cd,gd->g", weights_GC, of_cells, weights_GC)
             return found
 
-        squares = (weights_GC**2).sum(axis=1)
-        own = (weights_GC != 0) @ self.outlying > 0
-        return self._moderated(product(self.of_seeds), product(self.of_images), product(self.of_rest), squares, own)
+        return self._moderated(product, lambda of_cells: weights_GC**2 @ of_cells)
 
-    def _moderated(self, seeds: Floats, images: Floats, rest: Floats, squares: Floats | np.float64, own: Flags) -> "_Parts":
-        """Return the parts of variances; those over units are moderated, unless an outlying cell takes part (`own`)."""
-        freedom = np.where(own, self.freedom, self.freedom + self.prior_freedom)
-        if self.freedom:
-            images = np.maximum(images - rest, 0)
-            moderated = (self.prior_freedom * self.prior * squares + self.freedom * seeds) / (self.freedom + self.prior_freedom)
-            seeds = np.where(own, seeds, moderated)
-        else:
-            seeds = np.zeros_like(seeds)
-        return _Parts(seeds, images, freedom, self.image_freedom)
+    def _moderated(self, product: Callable[[Floats], Floats], summed: Callable[[Floats], Floats]) -> "Parts":
+        """Return the parts of the variances of contrasts; those over units are moderated.
+
+        `product` gives the variances of contrasts from the covariances (C, C) of cells, `summed` from the variances (C,) of
+        independent cells. The prior variance of a contrast has a part from outlying cells, whose degrees of freedom are those of
+        their own scatter (Satterthwaite's combination).
+        """
+        seeds, images = product(self.of_seeds), product(self.of_images)
+        if not self.freedom:
+            return Parts(np.zeros_like(seeds), images, np.zeros_like(seeds), self.image_freedom)
+        prior, freedom = summed(np.where(self.outlying, self.scatter, self.prior)), self.freedom + self.prior_freedom
+        moderated = (self.prior_freedom * prior + self.freedom * seeds) / freedom
+        share = summed(np.where(self.outlying, self.scatter, 0.0)) / np.maximum(prior, np.finfo(float).tiny)
+        combined = 1 / ((1 - share) ** 2 / freedom + share**2 / self.freedom)
+        rest = product(self.of_rest)
+        return Parts(np.maximum(moderated, 0), np.maximum(images - rest, 0), combined, self.image_freedom)  # rounding
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """The two parts of the variance of estimates, and their degrees of freedom."""
 
     seeds: Floats
@@ -213,36 +222,36 @@ class _Parts:
         """Return the half-widths of intervals that leave out `tail` on each side."""
         from scipy.special import stdtrit
 
-        seeds = np.where(self.freedom > 0, stdtrit(np.maximum(self.freedom, 1), 1 - tail), 0.0)
-        images = stdtrit(self.image_freedom, 1 - tail) if self.image_freedom else 0.0
+        seeds = np.where(self.freedom > 0, -stdtrit(np.maximum(self.freedom, 1), tail), 0.0)
+        images = -stdtrit(self.image_freedom, tail) if self.image_freedom else 0.0
         half: Floats = np.sqrt(seeds**2 * self.seeds + images**2 * self.images)
         return half
 
-    def with_units(self, now: int, then: int, freedom: float) -> "_Parts":
+    def with_units(self, now: int, then: int, freedom: float) -> "Parts":
         """Return the parts that another number of units would give, at equal variance of one unit."""
         more = freedom * (then - now) / max(now - 1, 1)
-        return _Parts(self.seeds * now / then, self.images, self.freedom + more, self.image_freedom)
+        return Parts(self.seeds * now / then, self.images, self.freedom + more, self.image_freedom)
 
 
-def _within(fold_CSN: Floats, grand_C: Floats) -> tuple[Floats, Floats]:
+def _of_images(scores_CSN: Floats, mean_C: Floats) -> tuple[Floats, Floats]:
     """Return the covariances (C, C) of the cells' means over images, and of the rest: what units and images have in common."""
-    _, units, images = fold_CSN.shape
+    cells, units, images = scores_CSN.shape
     if images == 1:
-        return np.zeros((len(fold_CSN),) * 2), np.zeros((len(fold_CSN),) * 2)
-    columns = fold_CSN.mean(axis=1) - grand_C[:, None]
+        return np.zeros((cells, cells)), np.zeros((cells, cells))
+    columns = scores_CSN.mean(axis=1) - mean_C[:, None]
     of_images = columns @ columns.T / (images - 1) / images
     if units == 1:
         return of_images, np.zeros_like(of_images)
-    rows = fold_CSN.mean(axis=2)
-    rest = (fold_CSN - rows[..., None] - columns[:, None, :]).reshape(len(fold_CSN), -1)
+    rows = scores_CSN.mean(axis=2)
+    rest = (scores_CSN - rows[..., None] - columns[:, None, :]).reshape(cells, -1)
     return of_images, rest @ rest.T / ((units - 1) * (images - 1)) / (units * images)
 
 
-def _scatter(seeds_SC: Floats, freedom: float) -> Floats:
-    """Return the variance over units of each cell (C,), around the effect of the units on all cells."""
-    cells = seeds_SC.shape[1]
-    own = seeds_SC - seeds_SC.mean(axis=1, keepdims=True)
-    variance: Floats = (own**2).sum(axis=0) / freedom * cells / (cells - 1)
+def _scatter(deviations_CS: Floats, freedom: float) -> Floats:
+    """Return the variance over units of each cell (C,), around the units' effect on all cells; zeros for one unit or cell."""
+    cells = len(deviations_CS)
+    own = deviations_CS - deviations_CS.mean(axis=0)
+    variance: Floats = (own**2).sum(axis=1) / max(freedom, 1) * cells / max(cells - 1, 1)
     return variance
 
 

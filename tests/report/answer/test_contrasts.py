@@ -179,3 +179,48 @@ def test_helmert_contrasts_are_orthonormal() -> None:
         rows = helmert(levels)
         assert rows @ rows.T == pytest.approx(np.eye(levels - 1))
         assert rows.sum(axis=1) == pytest.approx(np.zeros(levels - 1))
+
+
+def test_an_outlying_cell_brings_its_own_scatter_and_degrees_of_freedom() -> None:
+    """A cell with ten times the scatter is outlying: it widens differences to it, and none between the other cells."""
+    of_cells = scores(8, 3, 30, sd=0.02)
+    of_cells[2] += 10 * (of_cells[2].mean(axis=1) - of_cells[2].mean())[:, None]
+    contrasts, unit = Contrasts.of([of_cells]), np.eye(8)
+    assert np.flatnonzero(contrasts.outlying).tolist() == [2]
+    found = contrasts.estimates([unit[0] - unit[1], unit[2] - unit[1]]).half
+    assert found[0] == pytest.approx(expected_half(contrasts, of_cells[0] - of_cells[1], 2, 0.025))
+    over_units, over_images, rest = variances_of(of_cells[2] - of_cells[1])
+    prior, before = contrasts.scatter[2] + contrasts.prior, contrasts.prior_freedom
+    share = contrasts.scatter[2] / prior
+    freedom = 1 / ((1 - share) ** 2 / (before + 2) + share**2 / 2)
+    moderated = (before * prior + 2 * over_units) / (before + 2)
+    squared = stats.t.isf(0.025, freedom) ** 2 * moderated + stats.t.isf(0.025, 29) ** 2 * max(over_images - rest, 0)
+    assert found[1] == pytest.approx(np.sqrt(squared))
+    assert found[1] > 1.2 * expected_half(contrasts, of_cells[2] - of_cells[1], 2, 0.025)
+
+
+def test_folds_are_the_units() -> None:
+    """With folds of any size the interval is that of a t test over folds; seeds and images of a fold count through its mean."""
+    folds = [scores(2, 3, images, seed) for seed, images in enumerate((5, 6, 5, 7))]
+    contrasts = Contrasts.of(folds)
+    of_folds = np.array([fold[0].mean() - fold[1].mean() for fold in folds])
+    found = contrasts.estimates([1, -1])
+    assert found.estimate[0] == pytest.approx(of_folds.mean())
+    assert found.half[0] == pytest.approx(stats.t.isf(0.025, 3) * of_folds.std(ddof=1) / 2)
+    assert (contrasts.freedom, contrasts.image_freedom, contrasts.units) == (3, 0, 4)
+    assert contrasts.units_needed([1, -1]) is None
+    one_seed = Contrasts.of([fold[:, :1] for fold in folds])
+    assert one_seed.estimates([1, -1]).estimate[0] == pytest.approx(
+        np.mean([fold[0, 0].mean() - fold[1, 0].mean() for fold in folds])
+    )
+
+
+def test_repetitions_of_folds_share_their_images() -> None:
+    """Repeating cross-validation does not shrink the interval: its variance is the mean over repetitions of that of one."""
+    folds = [scores(2, 1, 6, seed) for seed in range(6)]
+    contrasts = Contrasts.of(folds, repetitions=[1, 1, 2, 2, 3, 3])
+    of_folds = np.array([fold[0].mean() - fold[1].mean() for fold in folds]).reshape(3, 2)
+    variance = of_folds.var(axis=1, ddof=1).mean() / 2
+    assert contrasts.estimates([1, -1]).half[0] == pytest.approx(stats.t.isf(0.025, 3) * np.sqrt(variance))
+    assert Contrasts.of(folds[:4], repetitions=[1, 1, 1, 1]).freedom == Contrasts.of(folds[:4]).freedom == 3
+    assert Contrasts.of(folds[:1], repetitions=[1]).freedom == 0
