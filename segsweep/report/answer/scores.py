@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from segsweep.config.folds import folds_of
 from segsweep.records.study_records import Records
 from segsweep.report.answer.contrasts import Contrasts
 from segsweep.report.answer.linearised import OF_IMAGES, Floats, ImageCounts, linearised
@@ -55,6 +56,7 @@ class StudyScores:
         measure: Name of the measure: a column of the trials table without `test_`.
         models: Whether the units are source models.
         folds: Numbers of the folds; a single 0 without folds.
+        repetitions: Number of the repetition that each fold belongs to.
         images: Number of test images, over all folds.
         by_cell: For each cell and unit, the scores (N,) of every fold.
     """
@@ -62,6 +64,7 @@ class StudyScores:
     measure: str
     models: bool
     folds: tuple[int, ...]
+    repetitions: tuple[int, ...]
     images: int
     by_cell: Mapping[str, Mapping[int, Sequence[Floats]]]
     _engines: dict[frozenset[int], Engine] = field(default_factory=dict, repr=False)
@@ -92,7 +95,7 @@ class StudyScores:
             for fold in range(len(self.folds))
         ]
         per_unit = np.mean([scores.mean(axis=2) for scores in folds], axis=0)
-        return Engine(tuple(cells), tuple(ordered), Contrasts.of(folds), per_unit)
+        return Engine(tuple(cells), tuple(ordered), Contrasts.of(folds, self.repetitions), per_unit)
 
 
 def study_scores(records: Records, measure: str = "iou") -> StudyScores:
@@ -120,7 +123,14 @@ def study_scores(records: Records, measure: str = "iou") -> StudyScores:
             if all(scores):
                 by_cell.setdefault(cell, {})[int(unit)] = [np.mean(each, axis=0) for each in scores]
     images = sum(len(names) for names in kept.values())
-    return StudyScores(measure, int(records.study["source_seeds"]) > 1, tuple(folds), images, by_cell)
+    repetitions = tuple(_repetition(fold, records) for fold in folds)
+    return StudyScores(measure, int(records.study["source_seeds"]) > 1, tuple(folds), repetitions, images, by_cell)
+
+
+def _repetition(fold: int, records: Records) -> int:
+    """Return the repetition of cross-validation that a fold belongs to; 0 without folds."""
+    declared = folds_of(records.study["target"]["protocol"])
+    return (fold - 1) // declared.count if declared else 0
 
 
 def _units(runs: pd.DataFrame, records: Records) -> "pd.Series[int]":
