@@ -1,7 +1,7 @@
 """The answer of a study: every cell with its interval, the cells that may be the best, the questions, and what limits them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -10,10 +10,10 @@ from segsweep.records.study_records import Records
 from segsweep.report.answer.best_set import beaten_by
 from segsweep.report.answer.contrasts import Floats
 from segsweep.report.answer.labels import cell_labels, level_labels
-from segsweep.report.answer.matching import cells_of
+from segsweep.report.answer.matching import Design, design_of
 from segsweep.report.answer.questions import MATTERS, Question, questions
 from segsweep.report.answer.scores import StudyScores, study_scores
-from segsweep.report.cells import best_first, compared_axes, confirmed_runs
+from segsweep.report.cells import best_first, confirmed_runs
 from segsweep.report.sources import trained_stages
 
 FEW_IMAGES = 20  # below, the interval of a pooled ratio is rough: 91-97 % coverage where 95 % is meant
@@ -129,12 +129,20 @@ def answer_of(records: Records, measure: str = "iou", matters: float = MATTERS) 
     A study without finished confirmed runs, or with records before schema 2, has an answer without scores.
     """
     scores = study_scores(records, measure)
+    planned = int(records.study["source_seeds"]) if scores.models else int(records.study["seeds"])
+    found = answer_from(design_of(records), scores, planned, _limits(records, scores), matters)
+    return replace(found, study=str(records.study["name"]), chosen=_chosen(records, scores.cells))
+
+
+def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limits, matters: float = MATTERS) -> Answer:
+    """Return an answer from scores; `planned` is the number of units in the declaration, `matters` the least difference."""
     beaten = beaten_by(scores)
     engine = scores.engine(scores.cells) if scores.cells else None
-    planned = int(records.study["source_seeds"]) if scores.models else int(records.study["seeds"])
+    labels = {axis: level_labels(design, axis) for axis in design.axes}
+    names = cell_labels(design, labels)
     return Answer(
-        study=str(records.study["name"]),
-        measure=measure,
+        study="",
+        measure=scores.measure,
         images=scores.images,
         units=len(engine.units) if engine else 0,
         units_planned=planned,
@@ -142,22 +150,13 @@ def answer_of(records: Records, measure: str = "iou", matters: float = MATTERS) 
         decides=beaten is not None and len(scores.cells) > 0,
         covers_seeds=any(len(units) > 1 for units in scores.by_cell.values()) or len(scores.folds) > 1,
         matters=matters,
-        cells=tuple(_cells(records, scores, beaten or {})),
-        chosen=_chosen(records, scores.cells),
-        questions=tuple(questions(records, scores, matters)),
+        cells=tuple(CellAnswer(cell, names[cell], *_own(scores, cell), (beaten or {}).get(cell)) for cell in design.cells),
+        chosen=None,
+        questions=tuple(questions(design, scores, planned, matters)),
         scores=scores,
-        limits=_limits(records, scores),
-        level_labels={axis: level_labels(records, axis) for axis in compared_axes(records)},
+        limits=limits,
+        level_labels=labels,
     )
-
-
-def _cells(records: Records, scores: StudyScores, beaten: Mapping[str, str]) -> Sequence[CellAnswer]:
-    labels = cell_labels(records)
-    found = []
-    for cell in cells_of(records)["cell"]:
-        estimate, half, per_unit, units = _own(scores, str(cell))
-        found.append(CellAnswer(str(cell), labels[str(cell)], estimate, half, per_unit, units, beaten.get(str(cell))))
-    return found
 
 
 def _own(scores: StudyScores, cell: str) -> tuple[float, float, tuple[float, ...], tuple[int, ...]]:

@@ -1,10 +1,8 @@
 """Short names of levels and cells for a reader: what distinguishes them, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from segsweep.records.study_records import Records
-from segsweep.report.answer.matching import cells_of, level_text, levels
-from segsweep.report.cells import compared_axes, varied
+from segsweep.report.answer.matching import Design
 
 RANDOM = "random weights"
 WORDLESS = ("source", "architecture")  # axes whose levels are clear without the axis's name
@@ -12,18 +10,18 @@ ALL_IMAGES = "all training images"
 FREEZE = {"none": "nothing frozen", "encoder": "encoder frozen"}
 
 
-def cell_labels(records: Records) -> dict[str, str]:
-    """Return a label for every cell: its levels on the axes that vary. If none varies, the level on the first axis."""
-    cells, axes = cells_of(records), compared_axes(records)
-    named = {axis: level_labels(records, axis) for axis in varied(cells, axes) or axes[:1]}
-    return {
-        str(row["cell"]): ", ".join(names[level_text(row[axis])] for axis, names in named.items()) for _, row in cells.iterrows()
-    }
+def cell_labels(design: Design, levels: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return a label for every cell: its levels on the axes that vary. If none varies, the level on the first axis.
+
+    `levels` are the labels of the levels of each axis.
+    """
+    axes = design.varied or design.axes[:1]
+    return {cell: ", ".join(levels[axis][own[axis]] for axis in axes) for cell, own in design.cells.items()}
 
 
-def level_labels(records: Records, axis: str) -> dict[str, str]:
+def level_labels(design: Design, axis: str) -> dict[str, str]:
     """Return the label of every level of a compared axis, by its text."""
-    texts = [level_text(level) for level in levels(records, axis)]
+    texts = design.levels[axis]
     if axis == "source":
         return _source_labels(texts)
     if axis in WORDLESS:

@@ -1,13 +1,12 @@
-"""Levels of compared axes, their reference levels, and the pairs of cells that differ in one axis alone."""
+"""The design of a study: its cells with their levels on the compared axes, and the pairs that differ in one axis alone."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from segsweep.records.study_records import Records
-from segsweep.report.cells import compared_axes, follows_source, having
+from segsweep.report.cells import compared_axes, follows_source
 
 PREFERRED = {"source": "random", "freeze": "none"}  # reference levels, where the study has them
 LARGEST = ("fraction", "dev_share")  # axes whose reference level is the largest
@@ -15,27 +14,73 @@ LARGEST = ("fraction", "dev_share")  # axes whose reference level is the largest
 Pair = tuple[str, str]  # a cell, and the matched cell at the reference level
 
 
-def cells_of(records: Records) -> pd.DataFrame:
-    """Return one row per cell of the present declaration with its settings, in the declared order."""
-    cells = records.trials.drop_duplicates("cell").set_index("cell", drop=False)
-    return cells.loc[[cell for cell in records.study["cells"] if cell in cells.index]]
+@dataclass(frozen=True)
+class Design:
+    """The cells of a study and the levels of its compared axes, as text.
+
+    Attributes:
+        axes: The compared axes, in the order of the declaration.
+        cells: The level of each cell on every axis, in the order of the declaration.
+        levels: The levels of each axis, in the order of the declaration.
+    """
+
+    axes: tuple[str, ...]
+    cells: Mapping[str, Mapping[str, str]]
+    levels: Mapping[str, tuple[str, ...]]
+
+    @property
+    def varied(self) -> list[str]:
+        """The axes with at least two levels."""
+        return [axis for axis in self.axes if len(self.levels[axis]) > 1]
+
+    def reference(self, axis: str) -> str:
+        """Return the level that others are compared with: `random`, `none`, the largest fraction, or the first level."""
+        levels = self.levels[axis]
+        if axis in LARGEST:
+            return max(levels, key=lambda level: float("inf") if level == "none" else float(level))
+        return PREFERRED[axis] if PREFERRED.get(axis) in levels else levels[0]
+
+    def others(self, axis: str) -> tuple[str, ...]:
+        """Return the other axes that vary, without those that follow the source for the axis `source`."""
+        return tuple(other for other in self.varied if other != axis and not (axis == "source" and follows_source(other)))
+
+    def pairs(self, axis: str, stratum: Mapping[str, str] | None = None) -> dict[str, list[Pair]]:
+        """Return the pairs of each level of an axis: cells at the level, each with the one cell at the reference that matches it.
+
+        Matched cells are equal on all other compared axes. Axes that describe a source may differ where the source differs. With
+        a stratum, only cells with its levels are paired.
+        """
+        inside = {
+            cell: own for cell, own in self.cells.items() if all(own[key] == level for key, level in (stratum or {}).items())
+        }
+        reference, others = self.reference(axis), self.others(axis)
+        partners: dict[tuple[str, ...], list[str]] = {}
+        for cell, own in inside.items():
+            if own[axis] == reference:
+                partners.setdefault(tuple(own[other] for other in others), []).append(cell)
+        found: dict[str, list[Pair]] = {level: [] for level in self.levels[axis] if level != reference}
+        for cell, own in inside.items():
+            alike = partners.get(tuple(own[other] for other in others), [])
+            if own[axis] != reference and len(alike) == 1:
+                found[own[axis]].append((cell, alike[0]))
+        return found
 
 
-def levels(records: Records, axis: str) -> list[Any]:
-    """Return the levels of a compared axis in the order of the declaration."""
-    declared = [value for grid in records.study["compare"] for value in grid.get(axis, ())]
-    present = cells_of(records)[axis]
-    ordered = [value for value in dict.fromkeys(declared) if len(having(present.to_frame(), {axis: value}))]
-    rest = [None if pd.isna(value) else value for value in present.unique() if not any(_same(value, each) for each in ordered)]
-    return [*ordered, *rest]
+def design_of(records: Records) -> Design:
+    """Return the design of a study in its present declaration."""
+    axes = tuple(compared_axes(records))
+    rows = records.trials.drop_duplicates("cell").set_index("cell")
+    texts = {axis: dict(zip(rows.index, map(level_text, rows[axis]), strict=True)) for axis in axes}
+    cells = {cell: {axis: texts[axis][cell] for axis in axes} for cell in records.study["cells"] if cell in rows.index}
+    declared = {axis: [level_text(value) for grid in records.study["compare"] for value in grid.get(axis, ())] for axis in axes}
+    levels = {axis: _ordered(declared[axis], [own[axis] for own in cells.values()]) for axis in axes}
+    return Design(axes, cells, levels)
 
 
-def reference_level(records: Records, axis: str) -> Any:
-    """Return the level that others are compared with: `random`, `none`, the largest fraction, or the first level."""
-    found = levels(records, axis)
-    if axis in LARGEST:
-        return max(found, key=lambda value: np.inf if value is None else float(value))
-    return PREFERRED[axis] if PREFERRED.get(axis) in found else found[0]
+def _ordered(declared: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
+    """Return the levels that cells have, those of the declaration in its order and first."""
+    found = set(present)
+    return tuple(dict.fromkeys([*(level for level in declared if level in found), *present]))
 
 
 def level_text(value: object) -> str:
@@ -43,30 +88,6 @@ def level_text(value: object) -> str:
     if value is None or pd.isna(value):  # type: ignore[call-overload]  # a scalar
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def matched(cells: pd.DataFrame, axis: str, records: Records) -> dict[str, list[Pair]]:
-    """Return the pairs of each level of an axis: cells at the level, each with the one cell at the reference that matches it.
-
-    Matched cells are equal on all other compared axes. Axes that describe a source may differ where the source differs.
-    """
-    reference = reference_level(records, axis)
-    others = [other for other in compared_axes(records) if other != axis and not (axis == "source" and follows_source(other))]
-    at_reference, found = having(cells, {axis: reference}), {}
-    for level in levels(records, axis):
-        if not _same(level, reference):
-            rows = having(cells, {axis: level})
-            partners = [
-                having(at_reference, {other: row[other] for other in others})["cell"].tolist() for _, row in rows.iterrows()
-            ]
-            found[level_text(level)] = [
-                (str(cell), str(partner[0])) for cell, partner in zip(rows["cell"], partners, strict=True) if len(partner) == 1
-            ]
-    return found
-
-
-def _same(one: object, other: object) -> bool:
-    return level_text(one) == level_text(other)
 
 
 def pair_weights(pairs: Sequence[Pair]) -> dict[str, float]:

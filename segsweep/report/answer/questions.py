@@ -4,16 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from segsweep.records.study_records import Records
 from segsweep.report.answer.contrasts import LEVEL, Floats, helmert
-from segsweep.report.answer.matching import Pair, cells_of, level_text, levels, matched, pair_weights, reference_level
+from segsweep.report.answer.matching import Design, Pair, pair_weights
 from segsweep.report.answer.scores import Engine, StudyScores
-from segsweep.report.cells import compared_axes, follows_source, having, varied
 
 MATTERS = 0.01  # a difference of one point, below which two cells count as equal
 
@@ -104,33 +100,18 @@ class Question:
     dependences: tuple[Dependence, ...] = ()
 
 
-def questions(records: Records, scores: StudyScores, matters: float = MATTERS) -> list[Question]:
+def questions(design: Design, scores: StudyScores, planned: int, matters: float = MATTERS) -> list[Question]:
     """Return the question of every compared axis with at least two levels, in the order of the declaration.
 
-    Averages are over matched cells, with equal weights.
+    Averages are over matched cells, with equal weights. `planned` is the number of units in the declaration.
     """
-    cells = cells_of(records)
-    asked = []
-    for axis in varied(cells, compared_axes(records)):
-        over = _other_axes(cells, axis, records)
-        pairs = matched(cells, axis, records)
-        asker = _Asker(scores, int(_planned_units(records)), matters)
-        differences = asker.family({level: of_level for level, of_level in pairs.items() if of_level})
+    asker, asked = _Asker(scores, planned, matters), []
+    for axis in design.varied:
+        differences = asker.family(design.pairs(axis))
         if differences:
-            dependences = tuple(_dependences(cells, axis, pairs, records, asker))
-            asked.append(Question(axis, level_text(reference_level(records, axis)), differences, {}, over, dependences))
+            dependences = tuple(_dependences(design, axis, asker))
+            asked.append(Question(axis, design.reference(axis), differences, {}, design.others(axis), dependences))
     return asked
-
-
-def _other_axes(cells: pd.DataFrame, axis: str, records: Records) -> tuple[str, ...]:
-    """Return the other axes that vary, without those that follow the source for the axis `source`."""
-    others = [other for other in varied(cells, compared_axes(records)) if other != axis]
-    return tuple(other for other in others if not (axis == "source" and follows_source(other)))
-
-
-def _planned_units(records: Records) -> int:
-    models = int(records.study["source_seeds"])
-    return models if models > 1 else int(records.study["seeds"])
 
 
 @dataclass(frozen=True)
@@ -192,35 +173,17 @@ def verdict(estimate: float, half: float, matters: float) -> Verdict:
     return Verdict.EQUAL if abs(estimate) + half <= matters else Verdict.UNDECIDED
 
 
-def _dependences(
-    cells: pd.DataFrame, axis: str, pairs: Mapping[str, Sequence[Pair]], records: Records, asker: _Asker
-) -> Iterator[Dependence]:
-    """Yield how the effect of an axis depends on every other axis of which all levels have matched pairs."""
-    others = _other_axes(cells, axis, records)
-    strata_of = {other: {level: _within(cells, pairs, {other: level}) for level in levels(records, other)} for other in others}
-    complete = {
-        other: strata for other, strata in strata_of.items() if all(all(each.values()) for each in strata.values()) and pairs
-    }
-    for other, strata in complete.items():
-        asked = [
-            Question(
-                axis,
-                level_text(reference_level(records, axis)),
-                differences,
-                {other: level_text(level)},
-                tuple(each for each in others if each != other),
-            )
-            for level, of_level in strata.items()
-            if (differences := asker.family(of_level))
-        ]
-        if len(asked) == len(strata):
-            yield Dependence(other, *_interaction(asked, asker, LEVEL ** (1 / len(complete))), tuple(asked))
-
-
-def _within(cells: pd.DataFrame, pairs: Mapping[str, Sequence[Pair]], stratum: Mapping[str, Any]) -> dict[str, list[Pair]]:
-    """Return the pairs whose cells both lie in a stratum."""
-    inside = set(having(cells, stratum)["cell"])
-    return {level: [pair for pair in of_level if set(pair) <= inside] for level, of_level in pairs.items()}
+def _dependences(design: Design, axis: str, asker: _Asker) -> Iterator[Dependence]:
+    """Yield how the effect of an axis depends on every other axis at whose levels all of its levels have matched pairs."""
+    others = design.others(axis)
+    pairs = {other: {level: design.pairs(axis, {other: level}) for level in design.levels[other]} for other in others}
+    complete = [other for other in others if all(all(of_level.values()) for of_level in pairs[other].values())]
+    for other in complete:
+        rest = tuple(each for each in others if each != other)
+        families = {level: asker.family(of_level) for level, of_level in pairs[other].items()}
+        if all(families.values()):
+            strata = [Question(axis, design.reference(axis), family, {other: level}, rest) for level, family in families.items()]
+            yield Dependence(other, *_interaction(strata, asker, LEVEL ** (1 / len(complete))), tuple(strata))
 
 
 def _interaction(strata: Sequence[Question], asker: _Asker, level: float) -> tuple[bool | None, float]:

@@ -122,7 +122,7 @@ def study_scores(records: Records, measure: str = "iou") -> StudyScores:
             ]
             if all(scores):
                 by_cell.setdefault(cell, {})[int(unit)] = [np.mean(each, axis=0) for each in scores]
-    images = sum(len(names) for names in kept.values())
+    images = len(set().union(*kept.values()))  # repetitions test the same images
     repetitions = tuple(_repetition(fold, records) for fold in folds)
     return StudyScores(measure, int(records.study["source_seeds"]) > 1, tuple(folds), repetitions, images, by_cell)
 

@@ -170,14 +170,14 @@ def _verdict_text(answer: Answer, difference: Difference) -> str:
 def limits_sentence(answer: Answer) -> str:
     """Return the sentence on what the intervals cover and what they leave out."""
     limits = answer.limits
-    over = f"{units_text(answer)} and test images" if answer.covers_seeds else "other test images with the same trained models"
+    over = _covered(answer)
     left_out = []
     if not answer.covers_seeds:
         left_out.append("other seeds")
     if limits.models_per_source == 1:
         left_out.append("the choice of the one trained model per source")
-    left_out.append("the overlap of the folds' training images" if limits.folds else "the choice of the split")
-    if limits.tuned:
+    left_out.append("what the folds share by their common training images" if limits.folds else "the choice of the split")
+    if limits.tuned and not limits.folds:
         left_out.append("the one tuning seed")
     notes = []
     if limits.at_edge:
@@ -195,6 +195,13 @@ def limits_sentence(answer: Answer) -> str:
         f"{opening}{'the' if opening else 'The'} 95 % intervals cover {over}; they leave out {_joined(left_out, len(left_out))}"
     )
     return f"{text}; {'; '.join(notes)}." if notes else f"{text}."
+
+
+def _covered(answer: Answer) -> str:
+    """Return what the intervals cover."""
+    if answer.limits.folds:
+        return f"the spread over {answer.limits.folds} folds: training images, seeds and test images"
+    return f"{units_text(answer)} and test images" if answer.covers_seeds else "other test images with the same trained models"
 
 
 def _axis_of(answer: Answer, difference: Difference) -> str:

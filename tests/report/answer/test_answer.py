@@ -1,0 +1,144 @@
+"""The answer of drawn studies: scores, questions, the best set, and sentences that claim no more than the intervals."""
+
+import re
+
+import numpy as np
+import pytest
+from drawn_study import Drawn
+
+from segsweep.report.answer.answer import Limits, answer_from, answer_of
+from segsweep.report.answer.questions import Verdict
+from segsweep.report.answer.scores import study_scores
+from segsweep.report.answer.sentences import FORBIDDEN, question_sentence, sentences
+from segsweep.report.cells import summarise
+
+SOURCES = {"source": ["random", "supervised:near", "supervised:far"], "freeze": ["none", "encoder"]}
+
+
+def test_scores_of_a_cell_average_to_the_pooled_measure() -> None:
+    """The estimate of every cell is the mean over seeds of hits over union, summed over all images."""
+    records = Drawn(SOURCES, seeds=2).records()
+    sums = records.counts.groupby(["cell", "seed"])[["hit", "true", "predicted"]].sum()
+    pooled = (sums["hit"] / (sums["true"] + sums["predicted"] - sums["hit"])).groupby("cell").mean()
+    for cell in answer_of(records).cells:
+        assert cell.estimate == pytest.approx(pooled[cell.cell], rel=1e-12)
+
+
+def test_a_lost_seed_leaves_other_cells_alone() -> None:
+    """A contrast uses the seeds that its cells share; one without the damaged cell keeps all seeds."""
+    cell = "source=supervised:far freeze=none"
+    answer = answer_of(Drawn(SOURCES, missing={(cell, 2)}).records())
+    source = answer.questions[0]
+    near, far = source.differences
+    assert (near.units, far.units) == ((1, 2, 3), (1, 3))
+    assert answer.cell(cell).units == (1, 3)
+    assert "1 cell has fewer than 3 finished seeds" in sentences(answer)[-1]
+    assert "1 confirmed run failed or was skipped" in sentences(answer)[-1]
+
+
+def test_a_cell_without_runs_leaves_only_its_pairs_out() -> None:
+    """The average is over the pairs that have runs, and the sentence states how many."""
+    cell = "source=supervised:far freeze=none"
+    answer = answer_of(Drawn(SOURCES, missing={(cell, seed) for seed in (1, 2, 3)}).records())
+    far = answer.questions[0].differences[1]
+    assert (far.pairs, far.pairs_planned) == (1, 2)
+    assert "(3 of 4 pairs of cells)" in sentences(answer)[1]
+
+
+def test_runs_of_one_source_model_are_one_unit() -> None:
+    """With two models per source, six seeds are two units: the average of the three runs of each model."""
+    records = Drawn(SOURCES, seeds=6, source_seeds=2).records()
+    scores = study_scores(records)
+    assert scores.models
+    assert {len(units) for units in scores.by_cell.values()} == {2}
+    cell = "source=random freeze=none"
+    means = records.trials[records.trials["cell"] == cell].groupby("source_seed")["test_iou"].mean()
+    found = [scores.by_cell[cell][unit][0].mean() for unit in (0, 1)]
+    assert found == pytest.approx(means.tolist(), abs=0.001)
+
+
+def test_large_differences_are_found_and_their_dependence_too() -> None:
+    """A source that gains only with nothing frozen is a gain there, and the answer states that it depends on freezing."""
+    mean = {"source=supervised:near freeze=none": 0.7}
+    question = answer_of(Drawn(SOURCES, mean).records()).questions[0]
+    near, far = question.differences
+    assert near.verdict is Verdict.GAIN
+    assert near.estimate == pytest.approx(0.1, abs=0.03)
+    assert far.verdict is not Verdict.GAIN
+    assert [dependence.sure for dependence in question.dependences] == [True]
+    unfrozen, frozen = question.dependences[0].strata
+    assert unfrozen.differences[0].verdict is Verdict.GAIN
+    assert frozen.differences[0].verdict is not Verdict.GAIN
+
+
+def test_the_best_cell_is_named_alone_where_it_beats_all() -> None:
+    """The set of best cells has one member, and every other cell names it as the one that beats it."""
+    best = "source=supervised:near freeze=none"
+    answer = answer_of(Drawn(SOURCES, {best: 0.7}).records())
+    assert [cell.cell for cell in answer.best] == [best]
+    assert {cell.beaten_by for cell in answer.cells if cell.cell != best} == {best}
+    assert re.match(r"near, nothing frozen is best: .* each of the other 5 cells scores lower\.", sentences(answer)[0].lower())
+
+
+def test_equal_cells_are_equal_within_what_matters() -> None:
+    """Cells that differ by less than one point, with enough seeds and images, make no difference that matters."""
+    answer = answer_of(Drawn(SOURCES, seeds=5, images=200, of_seed=0.001, of_image=0.005, rest=0.005).records())
+    assert {each.verdict for each in answer.questions[0].differences} == {Verdict.EQUAL}
+    assert "make no difference of 1 point or more" in sentences(answer)[1]
+    assert {each.verdict for each in answer_of(Drawn(SOURCES).records(), matters=0.5).questions[0].differences} == {Verdict.EQUAL}
+
+
+def test_one_seed_has_no_verdict() -> None:
+    """The sentences name no best cell, no gain and no loss, and say that the intervals leave out seeds."""
+    answer = answer_of(Drawn(SOURCES, {"source=supervised:near freeze=none": 0.8}, seeds=1).records())
+    text = " ".join(sentences(answer))
+    assert not re.search(r"\b(best|better|gains|loses|undecided|no difference)\b", text)
+    assert "One seed:" in text
+    assert "their standard deviation of the difference is below" in text
+    assert {each.verdict for each in answer.questions[0].differences} == {Verdict.NONE}
+
+
+def test_two_seeds_of_three_cells_have_no_verdict() -> None:
+    """Below four cells, two seeds determine no variance."""
+    answer = answer_of(Drawn({"source": ["random", "supervised:near", "supervised:far"]}, seeds=2).records())
+    assert not answer.decides
+    assert {each.verdict for each in answer.questions[0].differences} == {Verdict.NONE}
+    assert not re.search(r"\b(is best|better|gains|loses)\b", " ".join(sentences(answer)))
+
+
+def test_records_without_counts_have_an_answer_that_says_nothing() -> None:
+    """Records of earlier versions and studies that have just started give one plain sentence."""
+    records = Drawn(SOURCES, missing={(cell, seed) for cell in Drawn(SOURCES).cells() for seed in (1, 2, 3)}).records()
+    answer = answer_of(records)
+    assert sentences(answer) == ["No cell has a confirmed run with counts per image yet, so nothing can be said."]
+    assert not answer.questions
+    assert len(summarise(records)) == len(answer.cells) == 6
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_no_sentence_claims_more_than_its_simultaneous_interval(block: int) -> None:
+    """In 1,000 drawn studies, every gain or loss in words lies on its side of zero with its whole interval."""
+    rng = np.random.default_rng(block)
+    for number in range(250):
+        drawn = draw_study(rng, 1000 * block + number)
+        limits = Limits(1, 0, 0, 0, False, drawn.images < 20)
+        answer = answer_from(drawn.design(), drawn.scores(), drawn.seeds, limits)
+        text = " ".join(sentences(answer))
+        assert not any(word in text for word in FORBIDDEN)
+        assert answer.decides or not re.search(r"\b(is best|best|gains|loses)\b", text)
+        for question in answer.questions:
+            said = question_sentence(answer, question).split("; but it depends")[0].split(", and so in each")[0]
+            for each in question.differences:
+                name = answer.level(question.axis, each.name)
+                gains, loses = (bool(re.search(rf"\b{name} {verb} ", said)) for verb in ("gains", "loses"))
+                assert (gains, loses) == (answer.decides and each.interval[0] > 0, answer.decides and each.interval[1] < 0)
+
+
+def draw_study(rng: np.random.Generator, number: int) -> Drawn:
+    """Return a study with two to four sources, one to four seeds, and few or many images, with small or large differences."""
+    sources = ["random", "supervised:a", "supervised:b", "supervised:c"][: rng.integers(2, 5)]
+    compare = {"source": sources, "freeze": ["none", "encoder"]} if rng.random() < 0.6 else {"source": sources}
+    drawn = Drawn(compare, seeds=int(rng.integers(1, 5)), images=int(rng.integers(5, 40)), random_state=number)
+    drawn.mean = {cell: 0.5 + rng.normal(0, rng.choice([0, 0.01, 0.05])) for cell in drawn.cells()}
+    drawn.of_seed = float(rng.choice([0.001, 0.01, 0.03]))
+    return drawn
