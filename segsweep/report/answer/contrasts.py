@@ -179,6 +179,15 @@ class Contrasts:
         parts = self._moderated(spread, lambda of_cells: np.add.outer(of_cells, of_cells))
         return Estimates(self.mean[:, None] - self.mean[None, :], parts.half((1 - level) / (1 if one_sided else 2)))
 
+    def best(self, level: float = LEVEL) -> Flags:
+        """Return which cells (C,) may be the best: those that no other cell beats, the truly best among them at `level`.
+
+        Gupta's subset (Gupta 1965, https://doi.org/10.1080/00401706.1965.10490251).
+        """
+        pairs = self.pairs(level ** (1 / max(len(self.mean) - 1, 1)), one_sided=True)
+        beats = (pairs.estimate > pairs.half) & ~np.eye(len(self.mean), dtype=np.bool_)
+        return np.asarray(~beats.any(axis=0))
+
     def variances(self, weights: npt.ArrayLike) -> Floats:
         """Return the variances (G,) of the estimates of contrasts (G, C)."""
         parts = self._parts(np.atleast_2d(np.asarray(weights, dtype=np.float64)))
@@ -186,7 +195,7 @@ class Contrasts:
 
     def _parts(self, weights_GC: Floats) -> "Parts":
         def product(of_cells: Floats) -> Floats:
-            found: Floats = np.einsum("gc,cd,gd->g", weights_GC, of_cells, weights_GC)
+            found: Floats = ((weights_GC @ of_cells) * weights_GC).sum(axis=1)
             return found
 
         return self._moderated(product, lambda of_cells: weights_GC**2 @ of_cells)

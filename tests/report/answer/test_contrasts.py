@@ -173,6 +173,18 @@ def test_units_needed_is_the_first_that_decides() -> None:
     assert Contrasts.of([scores(5, 1, 40)]).units_needed([1, -1, 0, 0, 0]) is None
 
 
+def test_the_best_are_those_that_no_other_beats() -> None:
+    """A cell may be the best unless another is above it by more than the one-sided half-width at level .95^(1 / (C - 1))."""
+    contrasts = Contrasts.of([scores(8, 5, 60, seed=4)])
+    unit, level, expected = np.eye(8), 0.95 ** (1 / 7), []
+    for cell in range(8):
+        leads = [contrasts.estimates(unit[other] - unit[cell], level, one_sided=True) for other in range(8) if other != cell]
+        expected.append(all(lead.low[0] <= 0 for lead in leads))
+    assert contrasts.best().tolist() == expected
+    assert {True, False} == set(expected)
+    assert Contrasts.of([scores(1, 3, 9)]).best().tolist() == [True]
+
+
 def test_helmert_contrasts_are_orthonormal() -> None:
     """The contrasts of an axis sum to 0, have length 1 and are orthogonal."""
     for levels in (1, 2, 5):
