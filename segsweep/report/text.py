@@ -10,7 +10,8 @@ from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
 from segsweep.report.answer.linearised import CLASS_IOU
 from segsweep.report.answer.matching import level_text
-from segsweep.report.answer.sentences import sentences
+from segsweep.report.answer.next_runs import next_lines, next_runs
+from segsweep.report.answer.sentences import capital, sentences, unit_text
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text
@@ -41,6 +42,7 @@ def table_text(records: Records, answer: Answer | None = None) -> str:
             *lines,
             "",
             *_key(answer, dropped),
+            *_next_lines(records, answer),
             *_class_lines(records, answer),
             *_notes(summary, records),
             *protocol_lines(records),
@@ -107,6 +109,16 @@ def _key(answer: Answer, dropped: Sequence[str]) -> list[str]:
     if dropped:
         parts.append(f"table.csv also has {', '.join(sorted(dropped))}")
     return wrap("; ".join(parts) + ".", FIT)
+
+
+def _next_lines(records: Records, answer: Answer) -> list[str]:
+    """Return the numbers of seeds that would decide open differences; no lines if there are none."""
+    proposals = next_lines(next_runs(records, answer), unit_text(answer))
+    return (
+        ["", *(line for each in proposals for line in wrap(capital(each), FIT, subsequent_indent=INDENT)), ""]
+        if proposals
+        else []
+    )
 
 
 def _class_lines(records: Records, answer: Answer) -> list[str]:

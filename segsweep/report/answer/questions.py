@@ -38,7 +38,7 @@ class Difference:
         verdict: What `half_together` supports.
         per_unit: The difference for each seed, or source model.
         units: The seeds or source models; `units_planned` is the number that the study plans.
-        units_needed: Number with which its own interval would exclude zero at equal estimate; None if that takes over 30.
+        units_needed: Number with which its simultaneous interval would exclude zero at equal estimate; None above 30.
         pairs: Number of matched pairs of cells; `pairs_planned` is the number in the declaration.
     """
 
@@ -149,7 +149,7 @@ class _Asker:
             per_unit=tuple((vector @ engine.per_unit).tolist()),
             units=engine.units,
             units_planned=self.planned,
-            units_needed=engine.contrasts.units_needed(vector),
+            units_needed=engine.contrasts.units_needed(vector, level),
             pairs=pairs[0],
             pairs_planned=pairs[1],
         )

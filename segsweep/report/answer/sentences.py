@@ -187,7 +187,7 @@ def limits_sentence(answer: Answer) -> str:
     missing = [cell for cell in answer.cells if len(cell.units) < answer.units_planned]
     if missing:
         verb = "has" if len(missing) == 1 else "have"
-        notes.append(f"{count(len(missing), 'cell')} {verb} fewer than {answer.units_planned} finished {_unit(answer)}s")
+        notes.append(f"{count(len(missing), 'cell')} {verb} fewer than {answer.units_planned} finished {unit_text(answer)}s")
     if limits.few_images:
         notes.append("with so few test images the intervals are rough")
     opening = "" if answer.covers_seeds else "One seed: "
@@ -251,10 +251,11 @@ def measure_text(answer: Answer) -> str:
 
 def units_text(answer: Answer) -> str:
     """Return the number of seeds, source models or folds on which the intervals rest: `3 seeds`."""
-    return count(answer.units, _unit(answer)) + (f" on each of {answer.limits.folds} folds" if answer.limits.folds else "")
+    return count(answer.units, unit_text(answer)) + (f" on each of {answer.limits.folds} folds" if answer.limits.folds else "")
 
 
-def _unit(answer: Answer) -> str:
+def unit_text(answer: Answer) -> str:
+    """Return what one unit of the intervals is."""
     return "source model" if answer.models else "seed"
 
 
