@@ -31,6 +31,7 @@ FLOORS = {
     "context": 6,
     "stage": 7,
     "domain_shift": 8,
+    "source_score": 8,
     "trial": 9,
     "sweep": 10,
     "report": 10,
@@ -40,7 +41,7 @@ FLOORS = {
 }
 HEAVY = {  # libraries that import slowly -> rooms and files that may import them
     "torch": (
-        *("models/", "training/", "stage.py", "domain_shift.py", "trial.py", "inference/"),
+        *("models/", "training/", "stage.py", "domain_shift.py", "source_score.py", "trial.py", "inference/"),
         *("sweep/worker_pool.py", "sweep/ray_runner/"),
     ),
     "ray": ("sweep/ray_runner/",),

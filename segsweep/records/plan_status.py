@@ -9,9 +9,9 @@ import pandas as pd
 
 from segsweep.records.parts import CHOICES, PLAN, read_choices, read_index, read_plan
 
-STAGE = "stage"  # phase of plan rows that name a stage
+STAGE, SCORE = "stage", "score"  # phases of plan rows that name a stage, and scores of a source
 
-__all__ = ["CHOICES", "PLAN", "STAGE", "PlanStatus"]
+__all__ = ["CHOICES", "PLAN", "SCORE", "STAGE", "PlanStatus"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,14 @@ class PlanStatus:
         planned: Ids of planned trials; None without a plan, when every trial counts as planned.
         chosen: Ids of trials with the chosen setting, and of their confirmed runs.
         stages: Ids of stages that the plan names, and of stages trained to choose a source's learning rate.
+        scores: Ids of scores that the plan names.
     """
 
     cells: Mapping[str, str]
     planned: frozenset[str] | None
     chosen: frozenset[str]
     stages: frozenset[str] = frozenset()
+    scores: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, plan: pd.DataFrame | None, choices: Iterable[Mapping[str, Any]], more: Iterable[str] = ()) -> "PlanStatus":
@@ -41,7 +43,7 @@ class PlanStatus:
         cells = {trial: choice["cell"] for choice in listed for trial in choice["confirm"]}
         names = cells | dict(zip(trials["trial_id"], trials["cell"], strict=True))
         tried = (rate["stage_id"] for choice in listed for rate in choice.get("source", {}).get("tried", ()))
-        return cls(names, chosen.union(trials["trial_id"]), chosen, stages.union(tried))
+        return cls(names, chosen.union(trials["trial_id"]), chosen, stages.union(tried), planned_scores(plan))
 
     @classmethod
     def read(cls, folder: Path) -> "PlanStatus":
@@ -61,7 +63,13 @@ class PlanStatus:
 def divided(plan: pd.DataFrame) -> tuple[pd.DataFrame, frozenset[str]]:
     """Return the trial rows of a plan, and the ids of its stages (none in plans of earlier versions)."""
     named = (plan["phase"] == STAGE).fillna(False).astype(bool)
-    return plan[~named], frozenset(plan.loc[named, "stage_id"]) if named.any() else frozenset()
+    others = plan["phase"].isin([STAGE, SCORE]).fillna(False).astype(bool)
+    return plan[~others], frozenset(plan.loc[named, "stage_id"]) if named.any() else frozenset()
+
+
+def planned_scores(plan: pd.DataFrame) -> frozenset[str]:
+    """Return the ids of the scores that a plan names."""
+    return frozenset(plan["score_id"].dropna()) if "score_id" in plan else frozenset()
 
 
 def with_those_before(stage_ids: Iterable[str], stages: pd.DataFrame) -> set[str]:

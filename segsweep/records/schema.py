@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from segsweep.tasks.kind import INTEGER, NUMBER, TEXT, RecordTable
 from segsweep.tasks.kinds import KINDS
 
-SCHEMA_VERSION = 2  # 2: counts, val_dice, method_version
+SCHEMA_VERSION = 3  # 2: counts, val_dice, method_version; 3: scores
 FIRST_METHOD = 1  # method version of rows without one
 
 EPOCHS: Mapping[str, str] = {

@@ -15,6 +15,8 @@ from segsweep.records.query import answer, tables_of, with_all_rows
 from segsweep.records.schema import FIRST_METHOD, identity_column, needed_first, task_tables
 from segsweep.records.tables import typed
 
+OF_PLAN = ("trials", "stages", "scores")  # tables whose rows belong to a study as far as its plan needs them
+
 
 @dataclass(frozen=True)
 class Records:
@@ -28,10 +30,12 @@ class Records:
         counts: One row per confirmed run, test image and class that occurs in its truth or prediction: the numbers of pixels
             `hit`, `true` and `predicted`, from which all measures of the test follow. Empty for versions of the schema before 2.
         stages: One row per stage of a source.
+        scores: One row per source model and subset of the target's training images: scores that predict the transfer, with
+            standard errors. Empty for versions of the schema before 3.
         confusions: The confusion matrix of each confirmed run over the whole test split: the `pixels` of class `truth` that were
             `predicted` as a class, without zeros. Empty for earlier versions.
         all_trials: As `trials`, with all trials that ever ran; those outside the present declaration have `planned` false. The
-            same holds for `all_epochs`, `all_images`, `all_counts`, `all_stages` and `all_confusions`.
+            same holds for `all_epochs`, `all_images`, `all_counts`, `all_stages`, `all_scores` and `all_confusions`.
         study: The declaration of the study.
         choices: For each cell the setting that it chose, or the `reason` why it chose none. Under a protocol with folds the keys
             are `CELL fold=N`.
@@ -44,12 +48,14 @@ class Records:
     images: pd.DataFrame
     counts: pd.DataFrame
     stages: pd.DataFrame
+    scores: pd.DataFrame
     confusions: pd.DataFrame
     all_trials: pd.DataFrame
     all_epochs: pd.DataFrame
     all_images: pd.DataFrame
     all_counts: pd.DataFrame
     all_stages: pd.DataFrame
+    all_scores: pd.DataFrame
     all_confusions: pd.DataFrame
     study: Mapping[str, Any]
     choices: Mapping[str, Mapping[str, Any]]
@@ -95,15 +101,16 @@ def assemble(
 def _declared_rows(tables: Mapping[str, pd.DataFrame], plan_status: PlanStatus) -> dict[str, pd.DataFrame]:
     """Return the rows of every table that belong to the present declaration of the study. No other function decides this.
 
-    These are the rows of planned trials, of the stages they start from with all stages before those, and of all other tasks.
+    These are the rows of planned trials, of the stages they start from with all stages before those, of planned scores, and of
+    all other tasks.
     """
     if plan_status.planned is None:
         return dict(tables)
     trials = tables["trials"][tables["trials"]["planned"]]
     needed = {*plan_status.stages, *trials["stage_id"].dropna()}
-    others = (tables[name][known.identity] for name, known in task_tables().items() if name not in ("trials", "stages"))
-    ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"]), *chain.from_iterable(others)}
-    if ids.issuperset(chain(tables["trials"]["trial_id"], tables["stages"]["stage_id"])):
+    others = (tables[name][known.identity] for name, known in task_tables().items() if name not in OF_PLAN)
+    ids = {*trials["trial_id"], *with_those_before(needed, tables["stages"]), *plan_status.scores, *chain.from_iterable(others)}
+    if ids.issuperset(chain.from_iterable(tables[name][identity_column(name)] for name in OF_PLAN)):
         return dict(tables)
     return {table: _only(data, data[identity_column(table)].isin(ids)) for table, data in tables.items()}
 

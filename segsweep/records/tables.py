@@ -78,7 +78,8 @@ def read_entry(lines: Sequence[Row]) -> Entry | None:
     entry.row.pop("first_started_at", None)
     if (ended_at := entry.row.get("ended_at")) is not None:  # the clock may have been set back between two starts
         entry.row["ended_at"] = max(ended_at, entry.row["started_at"])
-    entry.row["seconds"] = sum(epoch["seconds"] for epoch in entry.epochs.values())
+    if entry.epochs:  # a task without epochs states its own seconds
+        entry.row["seconds"] = sum(epoch["seconds"] for epoch in entry.epochs.values())
     return entry
 
 

@@ -22,7 +22,7 @@ from segsweep.records.driver_lock import acquire_driver_lock, driver_details
 from segsweep.records.lines import Row, append_line, declared, read_study, replace_text, write_object
 from segsweep.records.mend import begin_index, mend, next_number
 from segsweep.records.parts import Index, forget_choices, list_part, read_index, write_part
-from segsweep.records.plan_status import CHOICES, PLAN, STAGE
+from segsweep.records.plan_status import CHOICES, PLAN, SCORE, STAGE
 from segsweep.records.schema import FINAL, OF_TEST, TABLES
 from segsweep.records.tables import Entry, frame, read_live, rows_of
 
@@ -205,9 +205,10 @@ class RecordWriter:
         return path
 
     @_report_disk_errors
-    def plan(self, trials: Sequence[Row], stages: Sequence[str] = ()) -> None:
-        """Write the planned trials and the ids of their stages, which from now on define the study for readers."""
+    def plan(self, trials: Sequence[Row], stages: Sequence[str] = (), scores: Sequence[str] = ()) -> None:
+        """Write the planned trials and the ids of their stages and scores, which from now on define the study for readers."""
         rows = [*trials, *({"phase": STAGE, "stage_id": stage} for stage in stages)]
+        rows += [{"phase": SCORE, "score_id": score} for score in scores]
         with replacing(self.folder / PLAN) as temporary:
             frame("trials", rows).to_parquet(temporary)
             listed = {"kind": "plan", "sum": crc32(temporary.read_bytes())}

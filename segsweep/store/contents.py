@@ -6,7 +6,8 @@ DATA = "data"  # images and masks, decoded to squares of one size
 MASKS = "masks"  # masks at their original sizes
 WEIGHTS = "weights"  # weights of a stage
 MODEL = "model"  # model, examples and predictions of a confirmed run
-KINDS = (DATA, MASKS, WEIGHTS, MODEL)
+SCORE = "score"  # scores of a source model
+KINDS = (DATA, MASKS, WEIGHTS, MODEL, SCORE)
 
 INDEX_FILE = "artifact.json"  # in every artifact: sizes and checksums of its files, content hash and metadata
 
@@ -25,6 +26,9 @@ WEIGHTS_FILE = "weights.safetensors"
 CLIP_FILE = "clip.npz"
 PREDICTIONS_FILE = "predictions.zip"
 IMAGE, TRUTH, PREDICTED, BEFORE = "picture", "truth", "predicted", "before"  # kinds of example files: the image and its masks
+
+# score
+SCORES_FILE = "scores.json"
 
 # checkpoints of trials and stages
 CHECKPOINT_FILE = "last.safetensors"

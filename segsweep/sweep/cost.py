@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 
 from segsweep.config.settings import Settings
+from segsweep.config.source_score import ScoreSpec
 from segsweep.config.work import StageSpec
 from segsweep.data.dataset import Notify
+from segsweep.source_score import IMAGES as MOST_SCORED
+from segsweep.source_score import RANDOM_SEEDS
 from segsweep.store.contents import SPEEDS
 from segsweep.store.protocol import SharedText
 from segsweep.sweep.catalog import Catalog
@@ -78,6 +81,13 @@ class CostModel:
         if tested and settings.domain_shift == "on":  # the source model on the test images, and two models on the source's own
             test += test + 2 * self._source_images(settings)
         return self._run(settings, self._classes, count, val, test if tested else 0, settings.epochs, settings.steps)
+
+    def score(self, spec: ScoreSpec) -> float:
+        """Return the seconds of scoring a source: its encoder sees some images once."""
+        settings = spec.settings
+        train, _, _ = self._catalog.target_sizes(self._plan.study, settings.dev_share)
+        images = min(round(settings.fraction * train), MOST_SCORED) * (1 if spec.stage is not None else RANDOM_SEEDS)
+        return SECONDS_PER_RUN + self._run(settings, self._classes, 0, images, 0, 1, None)
 
     def _source_images(self, settings: Settings) -> int:
         """Return the number of validation images of a source's last stage; 0 if that is not a supervised stage."""

@@ -334,5 +334,5 @@ class Driver:
         self.view.skipped(task, reason, self.planner.cells_of(task))
 
     def write_plan(self) -> None:
-        """Write the planned trials and stages; choices add trials to the plan."""
-        self.writer.plan(planned_rows(self.planner), [stage.spec_id for stage in self.planner.plan.stages()])
+        """Write the planned trials, stages and scores; choices add trials to the plan."""
+        self.writer.plan(planned_rows(self.planner), self.planner.plan.stage_ids, list(self.planner.scores))

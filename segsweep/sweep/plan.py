@@ -110,6 +110,11 @@ class Plan:
                     found.setdefault(stage.spec_id, stage)
         return list(found.values())
 
+    @property
+    def stage_ids(self) -> list[str]:
+        """The ids of the distinct stages."""
+        return [stage.spec_id for stage in self.stages()]
+
 
 def chain(last: StageSpec | None) -> Iterator[StageSpec]:
     """Yield the stages of a chain, from its first to `last`."""

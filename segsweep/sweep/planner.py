@@ -26,6 +26,8 @@ from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.plan import Cell, Plan, chain
 from segsweep.sweep.schedule import Budget, Price, Schedule
 from segsweep.sweep.source_rates import ReadStage, SourceRates
+from segsweep.sweep.source_scores import ScoreTasks, no_scores
+from segsweep.tasks.score_task import ScoreTask
 from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Assignment, Task
 from segsweep.tasks.trial_task import TrialTask
@@ -39,7 +41,7 @@ class Planner:
 
     `decisions` is a queue of decisions, oldest first; its reader removes them. `choices`, `unchosen` (cells that could not
     choose a setting) and `source_choices` keep all choices by the cell's key. `workers` is the maximum number of tasks that run
-    at once.
+    at once. `scores` holds the planned scores of sources by id; `score_tasks` returns those of a plan.
 
     At least one tuning trial of a cell finishes, unless all fail. The last open trial is never stopped early. If every trial that
     was not stopped has failed, the best stopped trial is rerun from its start, then the next best, until one finishes. If the
@@ -55,6 +57,7 @@ class Planner:
         read_stage: ReadStage = lambda _: 0.0,
         price: Price = lambda _: 1.0,
         budget: Budget | None = None,
+        score_tasks: ScoreTasks = no_scores,
     ) -> None:
         resume = resume or ResumeState()
         self.plan = plan
@@ -75,10 +78,15 @@ class Planner:
         self._confirm_seconds: dict[str, float] = {}  # key of a cell -> price of one confirmed run
         self._resumed_at: dict[str, int] = {}  # id of a resumed trial -> the epoch after which it had paused
         self._unsettled: deque[CellState] = deque()
+        self.scores: dict[str, ScoreTask] = {}
+        self._score_tasks = score_tasks
+        self._scores_of: dict[str, list[ScoreTask]] = defaultdict(list)  # id of an unbuilt stage -> scores that wait for it
         built, failed = self._schedule.built, self._schedule.failed
         self._rates = SourceRates(plan.cells, built, failed, resume.stage_readings, read_stage, resume.retried_stages)
         self._begin([cell for cell in plan.cells if cell.key not in self._rates.cells])
         self._decide_sources(list(self._rates.cells.values()))
+        self._settle()
+        self._add_scores()
         self._settle()
 
     # --- What runs next ---------------------------------------------------------------------------------------------------
@@ -198,6 +206,10 @@ class Planner:
         needed.update(task.identity for task in self._schedule)
         return self.unbuilt(stage for stage in self.plan.stages() if stage.spec_id in needed)
 
+    def missing_scores(self) -> list[ScoreTask]:
+        """Return the planned scores that have not ended."""
+        return [task for task in self.scores.values() if task.identity not in self._ended]
+
     def unbuilt(self, stages: Iterable[StageSpec]) -> list[StageSpec]:
         """Return the stages among `stages` that are not built."""
         return [stage for stage in stages if not self.is_built(StageTask(stage))]
@@ -247,7 +259,7 @@ class Planner:
             if schedule.unreachable:
                 self._skip(*schedule.unreachable.popleft())
             elif schedule.settled:
-                self._decide_sources(self._rates.waiting_for(schedule.settled.popleft()))
+                self._stage_settled(schedule.settled.popleft())
             else:
                 self._choose(self._unsettled.popleft())
         return found
@@ -281,6 +293,25 @@ class Planner:
         if decided:
             self.plan = replace(self.plan, cells=tuple(decided.get(cell.key, cell) for cell in self.plan.cells))
             self._begin(list(decided.values()))
+            self._add_scores()
+
+    def _stage_settled(self, identity: str) -> None:
+        """Decide what depends on a stage that is built, or never can be."""
+        self._decide_sources(self._rates.waiting_for(identity))
+        for task in self._scores_of.pop(identity, ()):
+            self._schedule.add(task)
+
+    def _add_scores(self) -> None:
+        """Schedule the scores of sources that are chosen. They wait until a trial needs their stage, and cause no training."""
+        for task in self._score_tasks(self.plan, self._rates.cells.keys()):
+            if task.identity in self.scores:
+                continue
+            self.scores[task.identity] = task
+            unbuilt = [need.identity for need in task.needs if not self.is_built(need)]
+            if task.identity not in self._ended and unbuilt:
+                self._scores_of[unbuilt[0]].append(task)
+            elif task.identity not in self._ended:
+                self._schedule.add(task)
 
     def _tuning_price(self, cell: Cell) -> float:
         """Return the price of the work that follows a source's stages: one tuning trial and one confirmed run."""

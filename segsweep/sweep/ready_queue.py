@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
+from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Task
 
 URGENT = 0.9  # share of the time left: a task whose path is longer starts before its cell's turn
@@ -15,7 +16,8 @@ class Scheduled:
     """A task that has not ended.
 
     `seconds` is its price, and `path_seconds` the price of the longest path of tasks that starts with it. `cell` is the key of
-    its cell; None for a task without a cell, such as a stage: these start before all trials. `by_plan` is True if the plan
+    its cell; None for a task without a cell, such as a stage: these start before all trials, unless the kind of the task runs
+    last. `by_plan` is True if the plan
     contains the task, False if only another task needs it.
     """
 
@@ -25,6 +27,11 @@ class Scheduled:
     cell: str | None = None
     by_plan: bool = True
 
+    @property
+    def runs_last(self) -> bool:
+        """Whether the task starts only when no task of another kind is ready."""
+        return KINDS[self.task.kind].runs_last
+
 
 class ReadyQueue:
     """A priority queue of the tasks that can start now.
@@ -32,7 +39,8 @@ class ReadyQueue:
     Tasks without a cell, which make artifacts for other tasks, come first, longest path first. Trials follow cell by cell, in the
     order of `ranks`, so that early cells end early; with `shares`, the next trial is from the cell that has used the least of its
     share of the time. A trial whose path takes nearly as long as all remaining work divided by the workers comes before its turn,
-    because it would delay the end of the study.
+    because it would delay the end of the study. Tasks of kinds that run last, such as scores, start only when nothing else is
+    ready.
     """
 
     def __init__(self, ranks: Mapping[str, int], shares: Mapping[str, float] | None = None) -> None:
@@ -41,6 +49,7 @@ class ReadyQueue:
         self._numbers: dict[str, int] = {}  # id of every task ever added -> its place, which it keeps when added again
         self._next = count()
         self._makers: list[tuple[float, int, str]] = []
+        self._last: list[tuple[float, int, str]] = []
         self._paths: list[tuple[float, int, str]] = []
         self._of_cell: dict[str, list[tuple[int, str]]] = {}
         self._turns: list[tuple[float, int, str]] = []
@@ -58,7 +67,8 @@ class ReadyQueue:
         number = self._numbers.setdefault(identity, next(self._next))
         self._entries[identity] = scheduled
         if scheduled.cell is None:
-            heapq.heappush(self._makers, (-scheduled.path_seconds, number, identity))
+            heap = self._last if scheduled.runs_last else self._makers
+            heapq.heappush(heap, (-scheduled.path_seconds, number, identity))
             return
         heapq.heappush(self._paths, (-scheduled.path_seconds, number, identity))
         waiting = self._of_cell.setdefault(scheduled.cell, [])
@@ -74,7 +84,7 @@ class ReadyQueue:
 
         `seconds_left` is the time that all remaining work takes on all workers.
         """
-        found = self._first(self._makers) or self._urgent(seconds_left) or self._in_turn()
+        found = self._first(self._makers) or self._urgent(seconds_left) or self._in_turn() or self._first(self._last)
         if found is not None:
             del self._entries[found.task.identity]
             if found.cell is not None:
@@ -84,7 +94,7 @@ class ReadyQueue:
 
     def clear(self) -> None:
         """Remove all tasks."""
-        self._entries, self._makers, self._paths, self._of_cell, self._turns = {}, [], [], {}, []
+        self._entries, self._makers, self._last, self._paths, self._of_cell, self._turns = {}, [], [], [], {}, []
 
     def _first(self, heap: list[tuple[float, int, str]]) -> Scheduled | None:
         """Return the first valid task of a heap; drop entries whose task was removed or whose path has changed."""

@@ -33,6 +33,8 @@ def resume_state(
         trial: Ended(str(status), error)
         for trial, status, error in zip(trials["trial_id"], trials["status"], errors, strict=True)
     }
+    scores = records.all_scores[records.all_scores["status"].isin(["finished"] if retry_failed else ["finished", "failed"])]
+    ended |= {score: Ended(str(status)) for score, status in zip(scores["score_id"], scores["status"], strict=True)}
     stages = records.all_stages[(records.all_stages["status"] == "failed") & (not retry_failed)]
     read = records.all_stages[(records.all_stages["status"] == "finished") & records.all_stages["val_reading"].notna()]
     readings = dict(zip(read["stage_id"], read["val_reading"], strict=True))
@@ -68,11 +70,14 @@ def earlier_progress(planner: Planner, records: Records) -> EarlierProgress:
 
 
 def ids_to_restart(records: Records, lost: Collection[str] = ()) -> frozenset[str]:
-    """Return the ids of the trials and stages that start from scratch if they are run again.
+    """Return the ids of the trials, stages and scores that start from scratch if they are run again.
 
-    These are failed trials and stages, stopped trials, and confirmed runs whose models are `lost`.
+    These are failed trials, stages and scores, stopped trials, and confirmed runs whose models are `lost`.
     """
-    trials, stages = records.all_trials, records.all_stages
-    return frozenset(trials["trial_id"][trials["status"].isin(["failed", "stopped"])]).union(lost) | frozenset(
-        stages["stage_id"][stages["status"] == "failed"]
+    trials, stages, scores = records.all_trials, records.all_stages, records.all_scores
+    again = (
+        trials["trial_id"][trials["status"].isin(["failed", "stopped"])],
+        stages["stage_id"][stages["status"] == "failed"],
+        scores["score_id"][scores["status"] == "failed"],
     )
+    return frozenset(lost).union(*again)

@@ -16,6 +16,7 @@ from pathlib import Path
 from segsweep.config.study import Study
 from segsweep.config.user_objects import register
 from segsweep.data.dataset import Notify
+from segsweep.models.fixed_encoder import fixed_weights
 from segsweep.records.confirmed_models import lost_models, lost_remarks
 from segsweep.records.damage import INDEX
 from segsweep.records.lines import declared
@@ -39,6 +40,7 @@ from segsweep.sweep.published_weights import check_published
 from segsweep.sweep.resume import resume_state
 from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
 from segsweep.sweep.schedule import Price
+from segsweep.sweep.source_scores import score_tasks
 
 
 class Purpose(Enum):
@@ -186,7 +188,8 @@ def _planner(
 ) -> Planner:
     """Return a planner that resumes from the records and the store."""
     resume = resume_state(records, plan.study.early_stopping, config.retry_failed, lost)
-    return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price)
+    scores = partial(score_tasks, fixed_weights=fixed_weights())
+    return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price, score_tasks=scores)
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from segsweep.durations import readable_seconds
 from segsweep.sweep.plan import Plan
+from segsweep.tasks.kinds import KINDS
+from segsweep.tasks.stage_task import STAGE
 from segsweep.tasks.task import Task
 
 
@@ -28,7 +30,7 @@ class EarlierProgress:
 class Tally:
     """Counts the ended tasks of a study, and keeps the best validation IoU per cell and the time left.
 
-    A trial counts once for every cell that shares it; a task without a cell counts as a stage.
+    A trial counts once for every cell that shares it. Scores of sources do not count.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class Tally:
 
     def ended(self, task: Task, status: str, facts: Mapping[str, Any], cells: Sequence[str]) -> None:
         """Count an ended task of `cells` (none for a stage). A trial that was stopped and rerun counts once."""
-        self.failed += status == "failed"
+        self.failed += status == "failed" and not KINDS[task.kind].runs_last
         value = facts.get("val_iou")
         for cell in cells:
             if value is not None and value >= self.best.get(cell, 0.0):  # False for NaN
@@ -69,7 +71,7 @@ class Tally:
             return
         self._counted.add(task.identity)
         if not cells:
-            self.stages_done += self.stages_done < self.stages
+            self.stages_done += task.kind == STAGE and self.stages_done < self.stages
             return
         self.trials_done += len(cells)
         for cell in cells:

@@ -74,6 +74,7 @@ class Kind:
         artifact: Kind of the artifact that the task makes for other tasks; None if it makes none.
         group_option: Option that sets the number of workers that execute one such task together.
         verb: Verb that announces the start of a task; None if it is not announced.
+        runs_last: Whether its tasks start only when no task of another kind is ready.
     """
 
     executor: str
@@ -81,3 +82,4 @@ class Kind:
     artifact: str | None
     group_option: str
     verb: str | None = None
+    runs_last: bool = False

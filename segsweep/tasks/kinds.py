@@ -2,10 +2,11 @@
 
 from segsweep.errors import unknown
 from segsweep.tasks.kind import Kind
+from segsweep.tasks.score_task import SCORE, SCORE_KIND
 from segsweep.tasks.stage_task import STAGE, STAGE_KIND
 from segsweep.tasks.trial_task import TRIAL, TRIAL_KIND
 
-KINDS: dict[str, Kind] = {TRIAL: TRIAL_KIND, STAGE: STAGE_KIND}
+KINDS: dict[str, Kind] = {TRIAL: TRIAL_KIND, STAGE: STAGE_KIND, SCORE: SCORE_KIND}
 
 
 def kind_of(name: str) -> Kind:

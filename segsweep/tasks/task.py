@@ -1,4 +1,4 @@
-"""A task: one piece of schedulable work: a stage to build or a trial to run.
+"""A task: one piece of schedulable work: a stage to build, a trial to run, or a source to score.
 
 A task names the artifacts that it needs and makes, its records, resources, cost and label. Its kind, a row of
 `segsweep.tasks.kinds.KINDS`, names its executor and the table of its records.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from segsweep.config.settings import Settings
+from segsweep.config.source_score import ScoreSpec
 from segsweep.config.work import StageSpec
 
 Row = Mapping[str, Any]
@@ -22,6 +23,9 @@ class Costs(Protocol):
 
     def trial(self, settings: Settings, tested: bool) -> float:
         """Return the predicted duration of a trial without early stopping, including its test if it is `tested`."""
+
+    def score(self, spec: ScoreSpec) -> float:
+        """Return the predicted duration of scoring a source."""
 
 
 class Task(Protocol):

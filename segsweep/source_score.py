@@ -1,0 +1,164 @@
+"""The executor of scores: predicts how well a source model transfers to the target. It does not import Ray."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from segsweep.config.normalisation import Normalisation
+from segsweep.config.source_score import ScoreSpec
+from segsweep.config.study import TUNING_SEED
+from segsweep.config.work import StageSpec
+from segsweep.context import ExecutionContext
+from segsweep.data.image_facts import image_facts
+from segsweep.data.prepared import Prepared
+from segsweep.data.splits import split_target, subset
+from segsweep.models.architectures import build_model
+from segsweep.models.encoder_name import encoder_name
+from segsweep.models.fixed_encoder import fixed_encoder, fixed_encoder_name
+from segsweep.models.pooled import pooled_features
+from segsweep.stage import load_source, normalisation_from, source_sets
+from segsweep.store.contents import DATA, SCORE, SCORES_FILE, WEIGHTS
+from segsweep.store.protocol import Artifact
+from segsweep.tasks.messages import Finished, Started
+from segsweep.tasks.score_task import ScoreTask
+from segsweep.training.batches import ImageSet, normalise
+from segsweep.training.calibrate import layers_with_statistics, set_statistics
+from segsweep.training.device import Device
+from segsweep.training.image_distance import kernel_distance
+from segsweep.training.left_out import Estimate, with_error
+from segsweep.training.pixel_features import pixel_features, sample_pixels
+from segsweep.training.transferability import PIXEL_SCORES, PixelScore
+
+IMAGES = 300  # most images of the target, and of the source, evenly spaced over the set
+RANDOM_SEEDS = 3  # models with random weights whose scores are averaged
+BATCH = 32  # images per forward pass
+
+Facts = dict[str, Any]
+
+
+def execute_score(task: ScoreTask, keys: Sequence[str], context: ExecutionContext) -> Iterator[Started | Finished]:
+    """Execute a task of the kind `score`; `keys` holds the key of the source's last stage, if there is one.
+
+    Scores that the store already has are its outcome at once. Neither validation nor test images are used.
+
+    Raises:
+        LostArtifactError: the stage or the data is missing in the store, or damaged.
+        UserError: the source's weights do not fit the architecture, or weights cannot be downloaded.
+        FloatingPointError: the encoder's features are not finite.
+    """
+    context.device.set_up()
+    spec, started = task.spec, time.monotonic()
+    source = context.store.open(WEIGHTS, keys[0]) if keys else None
+    yield Started({"device": context.device.label, "encoder": encoder_name(spec.settings.architecture)})
+    with context.store.building(SCORE, spec.key(source.content_hash if source else None)) as build:
+        if build.found is None:
+            facts = score_source(spec, source, context)
+            (build.folder / SCORES_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            build.commit({"source": spec.source, "facts": facts})
+        assert build.found is not None
+        found = build.found.metadata["facts"]
+    yield Finished({**found, "seconds": time.monotonic() - started})
+
+
+def score_source(spec: ScoreSpec, source: Artifact | None, context: ExecutionContext) -> Facts:
+    """Return the scores of a source with their standard errors, and facts of the source and the target, as columns of a record.
+
+    The encoder is that of a trial with this source before its first step. Statistics of normalisation layers that no data has set
+    are computed from the target's images, as for a frozen encoder. The scores of random weights are means over three seeds.
+
+    Args:
+        spec: Specification of the scores.
+        source: Artifact of the source's last stage; None for random weights.
+        context: Execution context.
+    """
+    target = _target_images(spec, context)
+    sample, normalisation = sample_pixels(target), normalisation_from(source)
+    encoders = _encoders(spec, source, target, normalisation, context.device)
+    features = [pixel_features(each, target, sample, normalisation, context.device) for each in encoders]
+    scores = {name: _estimate(score, features, sample.labels_N, sample.images_N) for name, score in PIXEL_SCORES.items()}
+    facts = {
+        "images": len(target),
+        "pixels": len(sample),
+        **_columns(scores),
+        **image_facts(target.data, target.members, "target_"),
+    }
+    if source is not None:
+        facts |= {"source_classes": len(source.metadata["classes"]) if source.metadata["classes"] else None}
+        facts |= {"source_val_mean_iou": source.metadata["facts"].get("val_mean_iou")}
+    if spec.stage is not None and spec.stage.stage.trains:
+        facts |= _compared(spec, spec.stage, target, context)
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in facts.items()}
+
+
+def _target_images(spec: ScoreSpec, context: ExecutionContext) -> ImageSet:
+    """Return the target's training images that are scored: those on which the tuning trials of the subset train, or a part."""
+    settings, target = spec.settings, spec.target
+    data = Prepared.open(context.store.open(DATA, spec.target_data).folder).with_foreground(target.foreground)
+    split = split_target(data, target.protocol, settings.dev_share, settings.fold, groups=target.groups, leakage=target.leakage)
+    members = subset(data, split.train, settings.fraction, TUNING_SEED)
+    return ImageSet(data, members).first(context.max_images).spread(IMAGES)
+
+
+def _encoders(
+    spec: ScoreSpec, source: Artifact | None, target: ImageSet, normalisation: Normalisation, device: Device
+) -> Iterator[nn.Module]:
+    """Yield the encoders of the source: one, or several with random weights. Each is on the device."""
+    for seed in range(1 if source is not None else RANDOM_SEEDS):
+        model = build_model(spec.settings.architecture, len(target.data.classes), seed)
+        loaded = load_source(model, source, "encoder").loaded if source is not None else ()
+        prefix = model.parts.encoder
+        layers = layers_with_statistics(model.encoder)
+        unset = [layer for name, layer in layers.items() if f"{prefix}{name}.running_mean" not in loaded]
+        encoder = model.encoder.to(device.torch)
+        if unset:
+            set_statistics(encoder, unset, target, normalisation, seed, device)
+        yield encoder
+
+
+def _estimate(score: PixelScore, features: Sequence[Tensor], labels_N: Tensor, images_N: Tensor) -> Estimate:
+    """Return the mean of a score over several encoders, with its standard error."""
+
+    def mean(kept: Tensor) -> float:
+        pixels = kept[images_N]
+        values = [score(each[pixels] - each[pixels].mean(0), labels_N[pixels]) for each in features]
+        return sum(values) / len(values)
+
+    return with_error(mean, int(images_N.max()) + 1)
+
+
+def _columns(scores: Mapping[str, Estimate]) -> Facts:
+    """Return scores as columns: each value, and its standard error as `NAME_se`."""
+    values = {name: each.value for name, each in scores.items()}
+    return values | {f"{name}_se": each.error for name, each in scores.items()}
+
+
+def _compared(spec: ScoreSpec, stage: StageSpec, target: ImageSet, context: ExecutionContext) -> Facts:
+    """Return facts of the source's training images, and their distance from the target's, as columns."""
+    whole = source_sets(stage, context)[0]
+    images, facts = whole.spread(IMAGES), {"source_images": len(whole), **image_facts(whole.data, whole.members, "source_")}
+    encoder, normalisation = fixed_encoder(spec.fixed_weights)
+    encoder.to(context.device.torch)
+    if spec.fixed_weights == "random":  # without statistics of its layers, random features vanish
+        layers = list(layers_with_statistics(encoder).values())
+        set_statistics(encoder, layers, target, normalisation, TUNING_SEED, context.device)
+    of = partial(_pooled, encoder, normalisation=normalisation, device=context.device)
+    distance = {"kid": kernel_distance(of(images), of(target))} if min(len(images), len(target)) > 1 else {}
+    return {**facts, **_columns(distance), "kid_encoder": fixed_encoder_name(spec.fixed_weights)}
+
+
+def _pooled(encoder: nn.Module, image_set: ImageSet, normalisation: Normalisation, device: Device) -> Tensor:
+    """Return the pooled features of N images, (N, channels) float32 on the CPU."""
+    batches = np.split(np.arange(len(image_set)), range(BATCH, len(image_set), BATCH))
+    encoder.eval()
+    with torch.inference_mode():
+        parts = [
+            pooled_features(encoder, normalise(images, normalisation)).cpu() for images, _ in image_set.batches(batches, device)
+        ]
+    return torch.cat(parts)
