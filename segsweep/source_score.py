@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from segsweep.config.normalisation import Normalisation
@@ -22,23 +20,22 @@ from segsweep.data.splits import split_target, subset
 from segsweep.models.architectures import build_model
 from segsweep.models.encoder_name import encoder_name
 from segsweep.models.fixed_encoder import fixed_encoder, fixed_encoder_name
-from segsweep.models.pooled import pooled_features
 from segsweep.stage import load_source, normalisation_from, source_sets
 from segsweep.store.contents import DATA, SCORE, SCORES_FILE, WEIGHTS
 from segsweep.store.protocol import Artifact
 from segsweep.tasks.messages import Finished, Started
 from segsweep.tasks.score_task import ScoreTask
-from segsweep.training.batches import ImageSet, normalise
+from segsweep.training.batches import ImageSet
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
 from segsweep.training.device import Device
 from segsweep.training.image_distance import kernel_distance
 from segsweep.training.left_out import Estimate, with_error
 from segsweep.training.pixel_features import pixel_features, sample_pixels
+from segsweep.training.probe import image_features
 from segsweep.training.transferability import PIXEL_SCORES, PixelScore
 
 IMAGES = 300  # most images of the target, and of the source, evenly spaced over the set
 RANDOM_SEEDS = 3  # models with random weights whose scores are averaged
-BATCH = 32  # images per forward pass
 
 Facts = dict[str, Any]
 
@@ -148,17 +145,6 @@ def _compared(spec: ScoreSpec, stage: StageSpec, target: ImageSet, context: Exec
     if spec.fixed_weights == "random":  # without statistics of its layers, random features vanish
         layers = list(layers_with_statistics(encoder).values())
         set_statistics(encoder, layers, target, normalisation, TUNING_SEED, context.device)
-    of = partial(_pooled, encoder, normalisation=normalisation, device=context.device)
+    of = partial(image_features, encoder, normalisation=normalisation, device=context.device)
     distance = {"kid": kernel_distance(of(images), of(target))} if min(len(images), len(target)) > 1 else {}
     return {**facts, **_columns(distance), "kid_encoder": fixed_encoder_name(spec.fixed_weights)}
-
-
-def _pooled(encoder: nn.Module, image_set: ImageSet, normalisation: Normalisation, device: Device) -> Tensor:
-    """Return the pooled features of N images, (N, channels) float32 on the CPU."""
-    batches = np.split(np.arange(len(image_set)), range(BATCH, len(image_set), BATCH))
-    encoder.eval()
-    with torch.inference_mode():
-        parts = [
-            pooled_features(encoder, normalise(images, normalisation)).cpu() for images, _ in image_set.batches(batches, device)
-        ]
-    return torch.cat(parts)

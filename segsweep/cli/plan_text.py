@@ -35,6 +35,7 @@ def plan_content(session: Session) -> dict[str, Any]:
         "stages": len(stages),
         "stages_in_store": len(stages) - len(missing),
         "stage_list": [_stage(stage, stage.spec_id not in missing) for stage in stages],
+        "score_list": [{"name": task.spec.name, "done": done} for task, done in planner.all_scores()],
         "seconds": seconds,
         "device": runner.device.label,
         "workers": runner.workers,
@@ -74,6 +75,8 @@ def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
         shown = "".join(f", {name}={stage['settings'].get(name)}" for name in varied if name in stage["settings"])
         state = "in the store" if stage["in_store"] else "to build"
         yield f"  stage {stage['name']} for {stage['model']}, seed {stage['seed']}{shown}: {state}"
+    for score in content["score_list"]:
+        yield f"  score {score['name']}: {'done' if score['done'] else 'to compute'}"
     yield from content["remarks"]
     for reason in content["absent_reasons"]:
         yield f"  {reason}"

@@ -206,9 +206,9 @@ class Planner:
         needed.update(task.identity for task in self._schedule)
         return self.unbuilt(stage for stage in self.plan.stages() if stage.spec_id in needed)
 
-    def missing_scores(self) -> list[ScoreTask]:
-        """Return the planned scores that have not ended."""
-        return [task for task in self.scores.values() if task.identity not in self._ended]
+    def all_scores(self) -> list[tuple[ScoreTask, bool]]:
+        """Return all scores of the plan, and whether each has ended. Those of undecided sources have provisional ids."""
+        return [(task, task.identity in self._ended) for task in self._score_tasks(self.plan, ())]
 
     def unbuilt(self, stages: Iterable[StageSpec]) -> list[StageSpec]:
         """Return the stages among `stages` that are not built."""

@@ -66,6 +66,11 @@ def vote(features_ND: Tensor, labels_N: Tensor, questions_MD: Tensor, classes: i
 
 def features_of(encoder: nn.Module, image_set: ImageSet, normalisation: Normalisation, device: Device) -> Tensor:
     """Return the L2-normalised pooled features of N images, (N, channels) float32 on the CPU. The encoder's mode is restored."""
+    return nn.functional.normalize(image_features(encoder, image_set, normalisation, device), dim=1)
+
+
+def image_features(encoder: nn.Module, image_set: ImageSet, normalisation: Normalisation, device: Device) -> Tensor:
+    """Return the pooled features of N images, (N, channels) float32 on the CPU. The encoder's mode is restored."""
     training = encoder.training
     encoder.to(device.torch, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stubs lack it
     batches = np.split(np.arange(len(image_set)), range(BATCH, len(image_set), BATCH))
@@ -75,4 +80,4 @@ def features_of(encoder: nn.Module, image_set: ImageSet, normalisation: Normalis
             for images, _ in image_set.batches(batches, device)
         ]
     encoder.train(training)
-    return nn.functional.normalize(torch.cat(parts), dim=1)
+    return torch.cat(parts)
