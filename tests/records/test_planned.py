@@ -33,9 +33,11 @@ def changed(tmp_path, begin, start_columns, epoch_row):
             writer.epoch(f"{name} {phase}", epoch_row(1))
             writer.end(f"{name} {phase}", "finished", {"test_iou": test_iou}, OF_TEST if phase == "confirm" else {})
         shared = {"cell": "c", "seed": 1, "status": "not_run", "stage_id": stages[1]}
+        writer.start("scores", f"{name} score", {"study": "s", "score_id": f"{name} score", "stage_id": stages[1]})
+        writer.end(f"{name} score", "finished", {"logme": -0.5})
         rows = [{**shared, "trial_id": f"{name} tune", "phase": "tune"}]
         writer._choices_are_old = True  # each start computes them again
-        writer.plan([*rows, {**shared, "trial_id": "later-undecided", "phase": "confirm"}], stages)
+        writer.plan([*rows, {**shared, "trial_id": "later-undecided", "phase": "confirm"}], stages, [f"{name} score"])
         writer.choose("c", {"chosen": f"{name} tune", "confirm": [f"{name} confirm"], "at_edge": []})
     yield folder
     writer.__exit__(None, None, None)
@@ -53,7 +55,8 @@ def test_abandoned_runs_are_not_averaged_in(changed):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_follows_the_one_rule(changed, table):
-    """Each table has the rows of planned trials and of the stages they need, in order; its `all_` table has every row."""
+    """Each table has the rows of planned trials and scores, and of the stages they need, in order; its `all_` table has every
+    row."""
     records = load(changed)
     asked, everything = getattr(records, table), getattr(records, with_all_rows(table))
     column = everything[identity_column(table)]

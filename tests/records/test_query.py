@@ -5,7 +5,7 @@ import pytest
 
 from segsweep import records
 from segsweep.errors import UserError
-from segsweep.records.schema import SCHEMA_VERSION, TABLES
+from segsweep.records.schema import SCHEMA_VERSION, TABLES, identity_column
 from segsweep.records.writer import RecordWriter
 
 QUESTION = "select source, avg(test_iou) from trials where phase='confirm' group by 1"
@@ -26,6 +26,8 @@ def study(tmp_path, begin, start_columns, write, epoch_row):
     writer = begin(tmp_path / "runs" / "s")
     writer.start("stages", "g", {"study": "s", "stage_id": "g", "stage": "supervised:pets"})
     writer.end("g", "finished", {"key": "k"})
+    writer.start("scores", "scored", {"study": "s", "score_id": "scored", "source": "supervised:pets"})
+    writer.end("scored", "finished", {"logme": -0.9, "seconds": 3.0})
     confirm(writer, start_columns, "a", 0.25)
     writer.compact()
     confirm(writer, start_columns, "b", 0.75)
@@ -42,6 +44,12 @@ def test_a_query_over_all_studies_in_runs(study, monkeypatch):
     monkeypatch.chdir(study.parent.parent)
     answer = records.sql(QUESTION)
     assert answer.to_dict("records") == [{"source": "random", "avg(test_iou)": 0.5}]
+
+
+def test_a_score_keeps_its_seconds(study):
+    """A task without epochs has the seconds that it states at its end; others have the sum of their epochs."""
+    found = records.sql("select seconds from scores union all select seconds from trials where trial_id = 'tuned'", study)
+    assert found["seconds"].tolist() == [3.0, 6.0]
 
 
 def test_a_query_over_loaded_records(study):
@@ -61,7 +69,7 @@ def test_every_table_can_be_queried(study, table):
     answer = records.sql(f"select * from {table}", study)
     assert list(answer.columns) == list(data.columns)
     assert len(answer) == len(data) > 0
-    identity = "stage_id" if table == "stages" else "trial_id"
+    identity = identity_column(table)
     assert answer[identity].tolist() == data[identity].tolist()
     assert answer.isna().to_numpy().tolist() == data.isna().to_numpy().tolist()
 
@@ -93,7 +101,7 @@ def test_rows_of_several_studies_are_concatenated(study, tmp_path, begin, start_
         ("select a.x from epochs a join IMAGES b using (trial_id)", r"describe epochs; .*: describe images$"),
         (
             "select * from nope",
-            r"name nope does not exist.*; tables: trials, stages, epochs, images, counts, confusions; all_trials and so on",
+            r"name nope does not exist.*; tables: trials, stages, scores, epochs, images, counts, confusions; all_trials",
         ),
         ("selec", r"sql: Parser Error: syntax error .*; tables: "),
         ("", r"tables: "),

@@ -77,11 +77,11 @@ def test_round_trip(tmp_path, begin, start_columns, epoch_row):
 
 @pytest.mark.parametrize("newer", [0, 1])
 def test_parts_of_earlier_versions_still_load(tmp_path, write, begin, as_earlier, newer):
-    """Parts without counts and confusion matrices load; rows of newer parts and lines are present."""
+    """Parts without counts, scores and confusion matrices load; rows of newer parts and lines are present."""
     writer = begin(tmp_path)
     write(writer, "old", images=2)
     writer.compact()
-    for table in ("counts", "confusions"):
+    for table in ("counts", "scores", "confusions"):
         (tmp_path / "parts" / "000001" / f"{table}.parquet").unlink()
     as_earlier(tmp_path)
     for _ in range(newer):
@@ -89,12 +89,15 @@ def test_parts_of_earlier_versions_still_load(tmp_path, write, begin, as_earlier
         counts = [{"image": "p", "class": "a", "hit": 5, "true": 5, "predicted": 6}]
         confusions = [{"truth": "a", "predicted": "a", "pixels": 5}]
         writer.end("new", "finished", {}, {"counts": counts, "confusions": confusions})
+        writer.start("scores", "scored", {"study": "s", "score_id": "scored"})
+        writer.end("scored", "finished", {"logme": -0.9})
     for _ in range(2):
         records = load(tmp_path)
         assert_schema(records)
         assert (len(records.trials), len(records.epochs), len(records.images)) == (1 + newer, 2, 2)
         assert records.confusions[["trial_id", "seed", "pixels"]].values.tolist() == [["new", 3, 5]] * newer
         assert records.counts[["trial_id", "seed", "hit"]].values.tolist() == [["new", 3, 5]] * newer
+        assert records.scores[["score_id", "logme"]].values.tolist() == [["scored", -0.9]] * newer
         writer.compact()
     writer.__exit__(None, None, None)
 
