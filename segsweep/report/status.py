@@ -61,7 +61,7 @@ class CellStatus:
 
 @dataclass(frozen=True)
 class RunningTask:
-    """A running trial or stage: its last epoch, the measures of that epoch, and its worker. `epochs` is the planned number."""
+    """A running trial, stage or score: its last epoch, the measures of that epoch, and its worker. `epochs` is the planned number."""
 
     kind: str
     id: str
@@ -77,7 +77,7 @@ class RunningTask:
 
 @dataclass(frozen=True)
 class Failure:
-    """A reason for failures, the number of failed trials or stages, and the cell or stage of one of them."""
+    """A reason for failures, the number of tasks that failed for it, and the cell, stage or scores of one of them."""
 
     reason: str
     count: int
@@ -223,7 +223,7 @@ def _stage_counts(records: Records, work: PlannedWork) -> Counts:
 
 
 def _running(records: Records, driver: DriverStatus | None) -> Iterable[RunningTask]:
-    """Yield the running tasks, stages first, each with its last epoch and its worker."""
+    """Yield the running tasks, stages first and scores last, each with its last epoch and its worker."""
     workers = {worker.task: worker for worker in driver.busy} if driver is not None else {}
     epochs = dict(iter(records.epochs.groupby("trial_id", sort=False)))
     for stage in plain_rows(records.stages[records.stages["status"] == "running"]):
@@ -234,6 +234,9 @@ def _running(records: Records, driver: DriverStatus | None) -> Iterable[RunningT
     for trial in plain_rows(records.trials[records.trials["status"] == "running"]):
         planned = trial["epochs"] or trial["validations"]
         yield _running_task("trial", trial["trial_id"], _trial_name(trial), planned, trial, epochs, workers)
+    for score in plain_rows(records.scores[records.scores["status"] == "running"]):
+        name = f"scores of {score['source']} for {score['architecture']}"
+        yield _running_task("score", score["score_id"], name, None, score, epochs, workers)
 
 
 def _trial_name(trial: Row) -> str:
@@ -269,10 +272,12 @@ def _running_task(
 
 
 def _failures(records: Records, unchosen: Mapping[str, str]) -> Iterable[Failure]:
-    """Yield every reason once: of failed stages, of failed trials, then of cells that could not choose a setting."""
+    """Yield every reason once: of failed stages, trials and scores, then of cells that could not choose a setting."""
     bad = ["failed", "skipped"]
     stages, trials = (data[data["status"].isin(bad)] for data in (records.stages, records.trials))
     failed = [*zip(stages["error"], stages["stage"], strict=True), *zip(trials["error"], trials["cell"], strict=True)]
+    scores = records.scores[records.scores["status"] == "failed"]
+    failed += [(error, f"scores of {source}") for error, source in zip(scores["error"], scores["source"], strict=True)]
     reasons: dict[str, list[str]] = {}
     for reason, where in failed:
         text = "no reason is recorded" if pd.isna(reason) else TRACEBACK.sub("", str(reason))

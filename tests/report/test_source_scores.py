@@ -13,25 +13,10 @@ from segsweep.report.source_scores import SCORES, agreement, pairs_of_gains, sou
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     """Scores of two models of `near`, of `random` on both subsets, and of a source that failed."""
+    near = {"source": "near", "kid": 1.0, "source_images": 240, "subset": "whole"}
     rows = [
-        {
-            "source": "near",
-            "source_seed": 0,
-            "logme": -0.2,
-            "logme_se": 0.01,
-            "kid": 1.0,
-            "source_images": 240,
-            "subset": "whole",
-        },
-        {
-            "source": "near",
-            "source_seed": 1,
-            "logme": -0.4,
-            "logme_se": 0.03,
-            "kid": 1.0,
-            "source_images": 240,
-            "subset": "whole",
-        },
+        {**near, "source_seed": 0, "logme": -0.2, "logme_se": 0.01},
+        {**near, "source_seed": 1, "logme": -0.4, "logme_se": 0.03},
         {"source": "random", "logme": -0.9, "logme_se": 0.02, "subset": "whole"},
         {"source": "random", "logme": -0.8, "logme_se": 0.05, "subset": "smallest"},
         {"source": "far", "subset": "whole", "status": "failed"},
@@ -68,7 +53,7 @@ def test_a_study_without_scores_has_an_empty_table(records: Records) -> None:
 
 
 def test_agreement_counts_pairs() -> None:
-    """Of six pairs of four sources the score orders five as measured, and both pairs that the measurement decides."""
+    """Of six pairs of four sources the score orders five as measured, and all three that the measurement decides."""
     gains = pd.DataFrame(
         {
             "source": ["random", "near", "middle", "far"],
@@ -76,9 +61,8 @@ def test_agreement_counts_pairs() -> None:
             "high": [0.0, 9.0, 1.0, 4.0],
         }
     )
-    scores = pd.DataFrame(
-        {"source": ["near", "far", "random", "middle"], "logme": [-0.1, -0.5, -0.3, -0.9], "kid": [1, 2, None, 3]}
-    )
+    sources, logme = ["near", "far", "random", "middle"], [-0.1, -0.5, -0.3, -0.9]
+    scores = pd.DataFrame({"source": sources, "logme": logme, "kid": [1, 2, None, 3]})
     found = agreement(pairs_of_gains(gains), scores)
     assert (found.ordered, found.pairs, found.decided, found.decided_ordered) == (5, 6, 3, 3)
     assert str(found) == "orders 5 of 6 pairs of sources as measured; 3 of the 3 pairs that the measurement itself decides"
