@@ -10,6 +10,7 @@ import pyarrow as pa
 from segsweep.errors import UserError, nearest
 from segsweep.records.schema import TABLES
 from segsweep.records.tables import stacked, to_arrow
+from segsweep.records.times import in_utc, without_zone
 
 SEALED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": False,  # no files, no network, no extensions
@@ -55,7 +56,7 @@ def tables_of(studies: Sequence[Tables]) -> dict[str, pa.Table]:
 
 
 def answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
-    """Return the result of an SQL query over tables. Raises `UserError` if the query fails."""
+    """Return the result of an SQL query over tables, with datetimes in UTC. Raises `UserError` if the query fails."""
     if _misreads_true(query):
         raise UserError(
             'sql: "true" is a column of counts and a keyword of SQL: write the column in double quotes, the constant as 1=1'
@@ -64,7 +65,7 @@ def answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
 
 
 def _below_one_another(studies: Sequence[Tables], table: str) -> pa.Table:
-    return stacked([to_arrow(records.table(table)) for records in studies])
+    return stacked([to_arrow(without_zone(records.table(table))) for records in studies])
 
 
 def _everything(studies: Sequence[Tables], table: str, planned: pa.Table) -> pa.Table:
@@ -96,7 +97,7 @@ def _answer(query: str, tables: Mapping[str, pa.Table]) -> pd.DataFrame:
         connection.execute("SET lock_configuration = true")
         try:
             connection.execute(query)
-            return connection.df()
+            return in_utc(connection.df())
         except duckdb.Error as error:
             message = str(error).splitlines()[0]
             hint = WORD if "syntax error" in message and BARE.search(query) else ""

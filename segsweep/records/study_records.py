@@ -14,13 +14,14 @@ from segsweep.records.plan_status import PlanStatus, divided, with_those_before
 from segsweep.records.query import answer, tables_of, with_all_rows
 from segsweep.records.schema import FIRST_METHOD, identity_column, needed_first, task_tables
 from segsweep.records.tables import typed
+from segsweep.records.times import with_datetimes
 
 OF_PLAN = ("trials", "stages", "scores")  # tables whose rows belong to a study as far as its plan needs them
 
 
 @dataclass(frozen=True)
 class Records:
-    """The tables of one study, as pandas data frames.
+    """The tables of one study, as pandas data frames. Times are datetimes in UTC, durations are in seconds.
 
     Attributes:
         folder: Folder of the study, or of the copy that was downloaded from W&B.
@@ -92,7 +93,7 @@ def assemble(
         for table, data in tables.items()
         if table not in of_tasks
     }
-    everything = {**of_tasks, **rest}
+    everything = {table: with_datetimes(data) for table, data in {**of_tasks, **rest}.items()}
     named = _declared_rows(everything, plan_status) | {with_all_rows(table): data for table, data in everything.items()}
     known = {each.name: named.pop(each.name) for each in fields(Records) if each.name in named}
     return Records(folder, **known, study=study, choices=choices, further=named)

@@ -22,6 +22,7 @@ from segsweep.records.lines import Row
 from segsweep.records.readings import curves_of
 from segsweep.records.schema import FINAL
 from segsweep.records.study_records import Records
+from segsweep.records.times import TIMES
 from segsweep.report.cells import compared_axes, tuned_axes
 from segsweep.report.method import KEEP_SINCE, MEASURES
 from segsweep.report.rows import plain_rows
@@ -131,7 +132,7 @@ def _trial(
         user_attrs={name: value for name, value in attributes.items() if value is not None},
         intermediate_values={epoch: found.value for epoch, found in curve.items()},
     )
-    times = [datetime.fromtimestamp(row[name]) for name in ("started_at", "ended_at") if row[name] is not None]
+    times = [datetime.fromtimestamp(row[name].timestamp()) for name in TIMES if row[name] is not None]  # Optuna's are local
     if times:
         trial.datetime_start, trial.datetime_complete = times[0], times[-1]
     return trial

@@ -18,6 +18,7 @@ from segsweep.records.lines import Row, declared
 from segsweep.records.liveness import DriverWatch
 from segsweep.records.reader import load_tasks
 from segsweep.records.study_records import Records
+from segsweep.records.times import seconds_of
 from segsweep.report.planned_work import PlannedWork
 from segsweep.report.rows import plain_rows
 
@@ -294,8 +295,8 @@ def _last_change(records: Records, driver: DriverStatus | None) -> float | None:
         records.all_stages[["started_at", "ended_at"]].max().max(),
     ]
     starts = [start["at"] for start in records.study.get("starts", [])]
-    known = [float(each) for each in (*times, *starts) if not pd.isna(each)]
-    return max([*known, *([driver.updated_at] if driver is not None else [])], default=None)
+    known = [*map(seconds_of, times), *starts, driver.updated_at if driver is not None else None]
+    return max((float(each) for each in known if each is not None), default=None)
 
 
 def _age(driver: DriverStatus | None) -> float | None:

@@ -15,6 +15,7 @@ import pandas as pd
 from segsweep.records.lines import Row
 from segsweep.records.schema import FINAL
 from segsweep.records.study_records import Records
+from segsweep.records.times import TIMES, seconds_of
 from segsweep.records.wandb.names import history_of
 from segsweep.report.cells import compared_axes, tuned_axes
 from segsweep.report.rows import plain_rows
@@ -52,7 +53,7 @@ def write_tensorboard(records: Records, folder: Path) -> list[str]:
 
 
 def _trial_events(trial: Row, axes: Sequence[str], epochs: pd.DataFrame | None) -> list[Row]:
-    started, ended = trial["started_at"] or 0.0, trial["ended_at"] or 0.0
+    started, ended = (seconds_of(trial[name]) or 0.0 for name in TIMES)
     axis_values = {axis: _value(trial[axis]) for axis in axes if trial[axis] is not None}
     events = [_event(0, started, [_hparams("session_start_info", start_time_secs=started, hparams=axis_values)])]
     events += _epoch_events(trial, epochs)
@@ -70,7 +71,7 @@ def _epoch_events(run: Row, epochs: pd.DataFrame | None) -> list[Row]:
     if epochs is None:
         return []
     epochs = epochs.sort_values("epoch")
-    times = (run["started_at"] or 0.0) + epochs["seconds"].fillna(0.0).cumsum()
+    times = (seconds_of(run["started_at"]) or 0.0) + epochs["seconds"].fillna(0.0).cumsum()
     numbers = epochs.select_dtypes("number").drop(columns="epoch")
     return [
         _event(epoch, time, _scalars(history_of(row)))

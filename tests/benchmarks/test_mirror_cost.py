@@ -29,7 +29,7 @@ def test_mirror_cost(tiny_study: Study, tmp_path, monkeypatch):
                 mirror = segsweep.MirrorOptions("off" if destination == "no mirror" else "online", "lab/pets")
                 records = segsweep.run(tiny_study, out=folder / "runs", runner="inline", device="cpu", threads=1, mirror=mirror)
                 asked = time.perf_counter() - started
-                ended = records.trials["ended_at"].max() - records.study["starts"][-1]["at"]
+                ended = records.trials["ended_at"].max().timestamp() - records.study["starts"][-1]["at"]
                 seconds[destination].append(ended)
                 _end_mirror(folder)
                 server.notes.missing.clear()

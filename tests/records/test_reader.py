@@ -9,6 +9,7 @@ from segsweep.errors import UserError
 from segsweep.records import load
 from segsweep.records.reader import driver_alive
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
+from segsweep.records.times import IN_UTC, TIMES
 from segsweep.records.writer import RecordWriter
 
 
@@ -17,7 +18,7 @@ def assert_schema(records) -> None:
         data = getattr(records, table)
         kinds = {name: str(kind) for name, kind in data.dtypes.items()}
         assert list(kinds)[: len(schema)] == list(schema), table
-        assert {name: kinds[name] for name in schema} == dict(schema), table
+        assert {name: kinds[name] for name in schema} == {**schema, **{name: IN_UTC for name in TIMES if name in schema}}, table
         assert data.index.tolist() == list(range(len(data)))
 
 

@@ -55,8 +55,8 @@ def test_every_ended_trial_is_exported(troubled: Records, tmp_path: Path, name: 
         curve = troubled.epochs[troubled.epochs["trial_id"] == row.name].dropna(subset="val_iou")
         assert trial.intermediate_values == dict(zip(curve["epoch"], curve["val_iou"], strict=True))
         started = row["started_at"] if pd.notna(row["started_at"]) else row["ended_at"]
-        assert trial.datetime_start == datetime.fromtimestamp(started)
-        assert trial.datetime_complete == datetime.fromtimestamp(row["ended_at"])
+        assert trial.datetime_start == datetime.fromtimestamp(started.timestamp())
+        assert trial.datetime_complete == datetime.fromtimestamp(row["ended_at"].timestamp())
         assert trial.user_attrs["cell"] == row["cell"]
         assert trial.user_attrs["seed"] == row["seed"]
         assert trial.user_attrs.get("error") == (row["error"] if pd.notna(row["error"]) else None)

@@ -57,8 +57,8 @@ def test_epochs_have_their_wall_time(records: Records, tmp_path: Path) -> None:
     trial = records.trials.iloc[3]
     seconds = records.epochs.loc[records.epochs["trial_id"] == trial["trial_id"], "seconds"]
     events = read(tmp_path)[trial["trial_id"]].Scalars("val/iou")
-    assert [event.wall_time for event in events] == pytest.approx(trial["started_at"] + seconds.cumsum(), abs=1e-5)
-    assert trial["started_at"] < events[0].wall_time < events[1].wall_time < trial["ended_at"]
+    assert [event.wall_time for event in events] == pytest.approx(trial["started_at"].timestamp() + seconds.cumsum(), abs=1e-5)
+    assert trial["started_at"].timestamp() < events[0].wall_time < events[1].wall_time < trial["ended_at"].timestamp()
 
 
 def test_the_hparams_tab_finds_axes_and_measures(troubled: Records, tmp_path: Path) -> None:
