@@ -2,7 +2,7 @@
 
 import sys
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segsweep.errors import UserError, install_excepthook
 
@@ -27,7 +27,13 @@ from segsweep.config import (  # noqa: E402
     Uniform,
     deviations_in,
 )
+from segsweep.records.views import register_view  # noqa: E402
 from segsweep.records.wandb.options import MirrorOptions  # noqa: E402
+
+if TYPE_CHECKING:
+    from segsweep.cli.study_script import main
+    from segsweep.records.reader import load
+    from segsweep.sweep.run import run
 
 __all__ = [
     "Architecture",
@@ -49,13 +55,27 @@ __all__ = [
     "Uniform",
     "UserError",
     "deviations_in",
+    "load",
     "main",
     "run",
 ]
 
+register_view("answer", "segsweep.report.answer.answer:answer_of")  # records may not import report
+register_view("summary", "segsweep.report.notebook:summary_of")
+register_view("html", "segsweep.report.notebook:records_html")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, with those that are imported on first use."""
+    return sorted(__all__)
+
 
 def __getattr__(name: str) -> Any:
-    """Import `run` and `main` on first use: `run` needs torch, which a program that only reads records does not need."""
+    """Import `load`, `run` and `main` on first use: `run` needs torch, which a program that only reads records does not need."""
+    if name == "load":
+        from segsweep.records.reader import load
+
+        return load
     if name == "run":
         from segsweep.sweep.run import run
 

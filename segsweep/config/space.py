@@ -11,6 +11,7 @@ from segsweep.errors import UserError
 LOG_SPAN = (-12.0, 4.0)  # decimal exponents of the interval on which every LogUniform draws its points; see `LogUniform`
 OUTER_SHARE = 0.1
 LEAST_WITH_EDGE = 3  # listed values; with fewer every value is at an edge
+DRAWN = 8  # number of points of ranges, if a study does not set `trials_per_cell`
 GOLDEN = 0.6180339887  # share of a range at which a sample is not a whole number, even between whole ends
 
 

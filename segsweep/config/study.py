@@ -276,6 +276,11 @@ class Study:
         assert isinstance(self.target.name, str)  # __post_init__ replaced an object by its text
         return self.target.name
 
+    def _repr_html_(self) -> str:
+        from segsweep.config.study_html import study_html
+
+        return study_html(self)
+
     def _settings(self, values: Mapping[str, Any]) -> Settings:
         try:
             return Settings.build(**{**self.fixed, **values})

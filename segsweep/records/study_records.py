@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from segsweep.records.query import answer, tables_of, with_all_rows
 from segsweep.records.schema import FIRST_METHOD, identity_column, needed_first, task_tables
 from segsweep.records.tables import typed
 from segsweep.records.times import with_datetimes
+from segsweep.records.views import view
 
 OF_PLAN = ("trials", "stages", "scores")  # tables whose rows belong to a study as far as its plan needs them
 
@@ -64,12 +66,31 @@ class Records:
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table by name, such as `trials` or `all_trials`. Raises `KeyError` for an unknown name."""
-        found: pd.DataFrame = self.further[name] if name in self.further else self.__dict__[name]
+        known = {**{each.name: self.__dict__[each.name] for each in fields(self)}, **self.further}
+        found: pd.DataFrame = known[name]
         return found
 
     def sql(self, query: str) -> pd.DataFrame:
         """Return the result of an SQL query over these tables; see `segsweep.records.sql`."""
         return answer(query, tables_of([self]))
+
+    @cached_property
+    def answer(self) -> Any:
+        """The answer of the study, a `segsweep.report.answer.answer.Answer`: `sentences`, cells with intervals, questions."""
+        return view("answer")(self)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row per cell: settings, scores, the interval of the score, and whether the cell may be the best."""
+        summary: pd.DataFrame = view("summary")(self)
+        return summary
+
+    def __repr__(self) -> str:
+        return f"Records of {self.study['name']} in {self.folder}: {len(self.trials)} trials"
+
+    def _repr_html_(self) -> str:
+        html: str = view("html")(self)
+        return html
 
 
 def assemble(

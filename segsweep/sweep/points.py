@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from segsweep.config.digest import seed_for
-from segsweep.config.space import Choice, LogUniform, Range, Uniform, all_listed
+from segsweep.config.space import DRAWN, Choice, LogUniform, Range, Uniform, all_listed
 from segsweep.config.study import SOURCE_RATE, Study
 from segsweep.errors import UserError
 from segsweep.sweep.halton import halton
 
 POINTS_TRIED = 1 << 16  # points of the sequence before giving up on narrow ranges
-DRAWN = 8  # number of points if a study with ranges does not set `trials_per_cell`
 
 
 def tuning_points(tune: Mapping[str, Range], count: int | None = None) -> list[dict[str, Any]]:

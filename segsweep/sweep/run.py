@@ -1,5 +1,6 @@
 """Running a study from its declaration to its records."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from segsweep.config.study import Study
 from segsweep.config.user_objects import for_workers
 from segsweep.console import error_console
 from segsweep.context import ExecutionContext
-from segsweep.errors import unknown
+from segsweep.errors import UserError, unknown
 from segsweep.records.reader import load
 from segsweep.records.study_records import Records
 from segsweep.records.wandb.launch import mirroring
@@ -30,7 +31,7 @@ from segsweep.sweep.signals import interruptible
 def run(
     study: Study,
     *,
-    data: list[str] | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     out: str | Path = "runs",
     store: str | Path | None = None,
     retry_failed: bool = False,
@@ -41,7 +42,7 @@ def run(
 
     Args:
         study: The study to run.
-        data: Folders with datasets, as for `--data`: `ROOT` or `NAME=PATH` texts.
+        data: Folder with datasets, or several of them, as for `--data`: `ROOT`, or `NAME=PATH` for a single dataset.
         out: Folder of study folders; the records are written to `out/STUDY`.
         store: Folder or address of the store; by default the folder `store` beside `out`.
         retry_failed: Whether to run failed trials and stages again.
@@ -58,11 +59,20 @@ def run(
     for name in options:
         if name not in Options.__dataclass_fields__:
             raise unknown("run", name, [*("data", "out", "store", "retry_failed", "mirror"), *Options.__dataclass_fields__])
-    folders = Folders.make(out, store, data)
+    folders = Folders.make(out, store, _data_texts(data))
     console, asked = error_console(), MirrorOptions(mirror) if isinstance(mirror, str) else mirror
     check_mirror(asked, folders.study_folder(study))
     with mirroring(folders.study_folder(study), asked, partial(console.print, soft_wrap=True)):
         return run_in(study, folders, Options(**options), console, retry_failed)
+
+
+def _data_texts(data: object) -> list[str]:
+    """Return the folders of datasets as `--data` takes them. Raises `UserError` for anything but texts and paths."""
+    several = list(data) if isinstance(data, list | tuple) else [] if data is None else [data]
+    for each in several:
+        if not isinstance(each, str | Path):
+            raise UserError(f"run: data={data!r}: must be a folder as a text or Path, or a list of them")
+    return [str(each) for each in several]
 
 
 def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -103,6 +104,21 @@ class Answer:
     scores: StudyScores
     limits: Limits
     level_labels: Mapping[str, Mapping[str, str]]
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """The answer in words: which cells may be the best, what the first compared axis gains, and what limits both."""
+        from segsweep.report.answer.sentences import sentences
+
+        return tuple(sentences(self))
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
+    def _repr_html_(self) -> str:
+        from segsweep.report.notebook import answer_html
+
+        return answer_html(self)
 
     @property
     def confirmed(self) -> tuple[CellAnswer, ...]:
