@@ -1,7 +1,7 @@
 """Elements escape what comes from outside."""
 
 import pytest
-from markup_reader import parsed, texts
+from parsed_markup import parsed, texts
 
 from segsweep.report.page.markup import Markup, element, literal, markup
 

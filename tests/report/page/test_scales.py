@@ -1,6 +1,7 @@
 """Scales map values to positions, and label round numbers."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -13,7 +14,7 @@ from segsweep.report.page.scales import linear, logarithmic, nice_ticks
 def test_ticks_are_round_few_and_inside(low: float, high: float, count: int) -> None:
     """Ticks lie within the range at steps of 1, 2 or 5 times a power of ten, and are no more than asked for by one."""
     ticks = nice_ticks(low, high, count)
-    steps = {round((second - first) / 10 ** math.floor(math.log10(second - first) + 1e-9)) for first, second in zip(ticks, ticks[1:], strict=False)}
+    steps = {round((second - first) / 10 ** math.floor(math.log10(second - first) + 1e-9)) for first, second in pairwise(ticks)}
     assert low <= ticks[0] <= ticks[-1] <= high
     assert 1 <= len(ticks) <= count + 1
     assert steps <= {1, 2, 5}
@@ -36,7 +37,7 @@ def test_a_logarithmic_scale_has_equal_steps_for_equal_ratios() -> None:
     """Doubling the images moves equally far; the ticks are the numbers of images that have room."""
     images = [60, 120, 240, 480, 960]
     scale = logarithmic(images, 0, 400, at=images, ticks=9)
-    gaps = [scale(second) - scale(first) for first, second in zip(images, images[1:], strict=False)]
+    gaps = [scale(second) - scale(first) for first, second in pairwise(images)]
     assert gaps == pytest.approx([gaps[0]] * 4)
     assert scale.tick_texts == ("60", "120", "240", "480", "960")
     assert logarithmic(images, 0, 400, at=images, ticks=3).ticks == (60, 240, 960)
