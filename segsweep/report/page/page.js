@@ -2,6 +2,7 @@
 document.documentElement.classList.add("scripted");
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const shown = cell => cell.dataset.t ?? cell.textContent.trim();
+const empty = value => value === "" || value === "–";
 const text = cell => cell.dataset.v ?? shown(cell);
 
 // Sort a table of cells by the column of a header button: numbers by value, texts by the alphabet, empty cells last.
@@ -10,7 +11,7 @@ function sort(button) {
   const down = head.ariaSort === "ascending" || (head.ariaSort !== "descending" && table.tBodies[0].rows[0]?.cells[column].classList.contains("n"));
   const order = (first, second) => {
     const [a, b] = [first, second].map(row => text(row.cells[column]));
-    if (!a.trim("–") || !b) return !a - !b;
+    if (empty(a) || empty(b)) return empty(a) - empty(b);
     const difference = isNaN(a) || isNaN(b) ? a.localeCompare(b, "en", {numeric: true}) : a - b;
     return down ? -difference : difference;
   };
