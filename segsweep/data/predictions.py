@@ -1,7 +1,7 @@
 """Predictions for a test split in one file: a zip of palette PNGs, `00000.png` and so on, and `names.json`."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -22,8 +22,16 @@ def write_predictions(path: Path, names: Sequence[str], pngs: Sequence[bytes]) -
             file.writestr(ZipInfo(f"{number:05d}.png"), png)
 
 
-def read_predictions(path: Path) -> Iterator[tuple[str, Pixels]]:
-    """Yield each image's name and its predicted class numbers, (H, W) uint8."""
+def predicted_names(path: Path) -> list[str]:
+    """Return the names of the images whose predictions a file has."""
     with ZipFile(path) as file:
-        for number, name in enumerate(json.loads(file.read(NAMES))):
+        return [str(name) for name in json.loads(file.read(NAMES))]
+
+
+def read_predictions(path: Path, wanted: Collection[str] | None = None) -> Iterator[tuple[str, Pixels]]:
+    """Yield the name and the predicted class numbers, (H, W) uint8, of each image, or of those `wanted`."""
+    names = predicted_names(path)
+    with ZipFile(path) as file:
+        for number in (number for number, name in enumerate(names) if wanted is None or name in wanted):
+            name = names[number]
             yield name, np.asarray(Image.open(BytesIO(file.read(f"{number:05d}.png"))))

@@ -4,28 +4,35 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segsweep.errors import disk_errors
+from segsweep.files import replacing
 from segsweep.records.confirmed_models import AGAIN, models_of
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import answer_of
 from segsweep.report.answer.table import answer_table
 from segsweep.report.cells import best_runs
+from segsweep.report.page.study_page import study_page
 from segsweep.report.prediction_sheet import prediction_sheet
 from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.text import table_text
 
+PAGE_FILE = "report.html"
+
 
 def write_report(records: Records, store: str | Path) -> str:
     """Write a study's report into its folder, and return the table as text, with a line on lost models below it.
 
-    The files are `table.txt`, `table.csv`, `predictions.png` and, if the study has such results, `published.csv` and `shift.csv`.
-    Clips take longer to draw; see `segsweep.report.clips.write_clips`.
+    The files are `report.html`, `table.txt`, `table.csv`, `predictions.png` and, if the study has such results, `published.csv`
+    and `shift.csv`. Clips take longer to draw; see `segsweep.report.clips.write_clips`.
     """
     answer = answer_of(records)
     text = table_text(records, answer)
     lost = models_of(best_runs(records), store)[1]
     sheet = prediction_sheet(records, store)
+    page = study_page(records, store, answer)
     with disk_errors("--out", records.folder, f"free some space, then run segsweep report {records.folder}"):
+        with replacing(records.folder / PAGE_FILE) as file:  # a browser may show the page while the study runs
+            file.write_text(page, encoding="utf-8")
         (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
         answer_table(records, answer).to_csv(records.folder / "table.csv", index=False)
         if not (published := beside_published(records)).empty:

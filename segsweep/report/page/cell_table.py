@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segsweep.report.page.drawing import shortened
-from segsweep.report.page.markup import Markup, element, literal
+from segsweep.report.page.markup import Markup, breakable, element, literal
 from segsweep.report.page.number_text import decimals_of, signed
 from segsweep.report.page.scales import Scale
 from segsweep.report.page.score_bar import Score, bar_axis, bar_scale, score_bar
@@ -98,7 +98,7 @@ def _heading(key: str, text: str, hint: str = "", class_: str | None = None) -> 
 def _row(row: CellRow, scale: Scale | None) -> Markup:
     first, *others = row.settings or ("",)
     more = element("small", ", ".join(others), class_="more", aria_hidden="true") if others else None
-    settings = [element("th", first, more, scope="row", data_t=first if others else None)]
+    settings = [element("th", breakable(first), more, scope="row", data_t=first if others else None)]
     settings += [element("td", text, class_="axis") for text in others]
     verdict = element("td", row.verdict, class_="wrap ok" if row.score and row.score.is_among_best else "wrap")
     bar = element("td", score_bar(row.score, scale) if row.score and scale else None)

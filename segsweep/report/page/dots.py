@@ -27,7 +27,7 @@ from segsweep.report.page.scales import Scale, linear, logarithmic
 
 UNKNOWN = (math.nan, math.nan)
 WIDE_RANGE = 20  # largest ratio of costs on a linear axis
-LABEL_UNITS, LABEL_HEIGHT = 150.0, 14.0  # most width of a point's label, and the height it needs
+LABEL_UNITS, LABEL_HEIGHT = 240.0, 14.0  # most width of a point's label, and the height it needs
 SIGNIFICANT = 3  # digits of the horizontal values in texts
 
 
@@ -124,7 +124,7 @@ def _labels(dots: Sequence[Dot], frame: Frame, x: Scale, y: Scale) -> list[Marku
     taken: list[tuple[float, float, float]] = []  # left end, right end, height
     texts: list[Markup | None] = []
     for dot in dots:
-        text = shortened(dot.label, LABEL_UNITS)
+        text = shortened(dot.label, min(LABEL_UNITS, (frame.right - frame.left) / 2))
         width, left, top = text_width(text), x(dot.x), y(dot.y) - 9
         begins = left + 8 if left + 8 + width <= frame.right + 10 else left - 8 - width
         overlaps = any(

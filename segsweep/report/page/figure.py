@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segsweep.report.page.markup import Child, Markup, element
+from segsweep.report.page.markup import Child, Markup, element, markup
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,13 @@ def plain_table(numbers: Numbers) -> Markup:
 def _row(texts: Sequence[str]) -> Markup:
     first, *others = texts
     return element("tr", element("th", first, scope="row"), (element("td", text, class_="n") for text in others))
+
+
+def scrolled_table(numbers: Numbers) -> Markup:
+    """Return a table that scrolls in its own box where it is too wide."""
+    return element("div", plain_table(numbers), class_="scroll", tabindex="0")
+
+
+def paragraphs(lines: Sequence[str]) -> Markup:
+    """Return a paragraph per line."""
+    return markup(element("p", line) for line in lines)

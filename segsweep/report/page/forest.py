@@ -53,7 +53,8 @@ class ForestRow:
 class Forest:
     """A forest plot of at least one row. `unit` names the numbers ("points of IoU").
 
-    With `is_difference` it has a line at zero, a grey band of +- `matters` around it, and filled markers for sure rows.
+    With `is_difference` it has a line at zero, a grey band of +- `matters` around it, and filled markers for sure rows. Without
+    `decides` no row is sure: the intervals are dashed, because they do not cover other seeds or rest on too few.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Forest:
     rows: tuple[ForestRow, ...]
     matters: float = 0.0
     is_difference: bool = True
+    decides: bool = True
 
 
 def forest_figure(forest: Forest, caption: str) -> Markup:
@@ -79,7 +81,14 @@ def draw_forest(forest: Forest, width: int) -> Markup:
     widths = (width - VALUE_UNITS - GAP if narrow else labels, float(width))
     rows = [_row(each, forest, scale, widths, frame.top + pitch * (number + 0.5)) for number, each in enumerate(forest.rows)]
     parts = [x_axis(scale, frame, forest.unit), _zero(forest, scale, frame), *rows]
-    return svg(forest.title, _description(forest), width, frame.bottom + AXIS_UNITS, *parts, class_="chart forest")
+    return svg(
+        forest.title,
+        _description(forest),
+        width,
+        frame.bottom + AXIS_UNITS,
+        *parts,
+        class_=f"chart forest{'' if forest.decides else ' dashed'}",
+    )
 
 
 def forest_numbers(forest: Forest) -> Numbers:
@@ -120,7 +129,7 @@ def _row(each: ForestRow, forest: Forest, scale: Scale, widths: tuple[float, flo
 def _marks(each: ForestRow, forest: Forest, scale: Scale, y: int) -> list[Markup]:
     thick, thin = (_line(ends, scale, y) for ends in (each.together, each.alone))
     seeds = "".join(f"M{scale(seed):.0f} {y + 6}v5" for seed in each.seeds) if len(forest.rows) <= MOST_MARKED else ""
-    sure = each.is_sure if forest.is_difference else True
+    sure = forest.decides and (each.is_sure or not forest.is_difference)
     return [
         *([element("path", class_="t", d=thick)] if thick else []),
         *([element("path", class_="a", d=thin)] if thin else []),

@@ -8,7 +8,7 @@ import numpy as np
 
 from segsweep.report.page.class_colours import CONFUSED, FALSE, IGNORED, MISSED, class_colours
 from segsweep.report.page.embedded_images import IGNORE, Pixels, error_uri, mask_uri, outline_uri, photo_uri
-from segsweep.report.page.markup import Markup, element
+from segsweep.report.page.markup import Markup, breakable, element
 from segsweep.report.page.number_text import signed
 
 TILE = 100  # units of a tile's width
@@ -56,7 +56,7 @@ class ImageGrid:
 def image_grid(grid: ImageGrid) -> Markup:
     """Return the grid: the image, its truth and every prediction; hovering or focusing a prediction shows its errors."""
     heads = [element("th", name, scope="col") for name in ("", "image", "truth")]
-    heads += [element("th", column.label, scope="col", data_s=column.source) for column in grid.columns]
+    heads += [element("th", breakable(column.label), scope="col", data_s=column.source) for column in grid.columns]
     body = [_row(number, row, grid) for number, row in enumerate(grid.rows)]
     table = element("table", element("thead", element("tr", heads)), element("tbody", body), class_="images")
     shared = [_shared(number, row) for number, row in enumerate(grid.rows)]
@@ -72,7 +72,7 @@ def _row(number: int, row: ImageRow, grid: ImageGrid) -> Markup:
     ]
     pairs = zip(grid.columns, row.predictions, strict=True)
     predicted = [_predicted(number, row, grid, column, prediction) for column, prediction in pairs]
-    heading = element("th", element("b", row.reason), element("br"), element("small", row.name), scope="row")
+    heading = element("th", element("b", row.reason), element("br"), element("small", breakable(row.name)), scope="row")
     return element("tr", heading, first, predicted)
 
 
@@ -138,8 +138,9 @@ def _legend(grid: ImageGrid) -> Markup:
     errors = [] if grid.background is None else [("missed", MISSED), ("false", FALSE)]
     if len(grid.classes) > 2 or grid.background is None:
         errors.append(("another class", CONFUSED))
-    hover = ("Errors, on hover and in focus: ", _swatches(errors), " Line: outline of the truth")
-    return element("div", element("p", "Classes: ", _swatches(classes)), element("p", hover), class_="legend")
+    hover = element("p", "Errors, on hover and in focus: ", _swatches(errors))
+    line = element("p", "Line over predictions: outline of the truth")
+    return element("div", element("p", "Classes: ", _swatches(classes)), hover, line, class_="legend")
 
 
 def _swatches(named: Iterable[tuple[str, str]]) -> Markup:

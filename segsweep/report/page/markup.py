@@ -4,7 +4,20 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-EMPTY = ("meta", "input", "br", "hr", "img", "path", "line", "rect", "circle", "use", "image")  # elements without an end tag
+EMPTY = (
+    "meta",
+    "input",
+    "br",
+    "hr",
+    "img",
+    "path",
+    "line",
+    "rect",
+    "circle",
+    "use",
+    "image",
+    "wbr",
+)  # elements without an end tag
 # control characters, and marks that reverse the direction of text
 UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
@@ -38,6 +51,12 @@ def element(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
         assert not children, name
         return Markup(f"<{name}{''.join(parts)}/>")
     return Markup(f"<{name}{''.join(parts)}>{markup(*children)}</{name}>")
+
+
+def breakable(text: str) -> Markup:
+    """Return text that may be broken after underscores, colons, slashes and plus signs."""
+    parts = re.split(r"(?<=[_:/+@])(?=\w)", text)
+    return markup(part if number == 0 else (element("wbr"), part) for number, part in enumerate(parts))
 
 
 def trimmed(value: float) -> str:

@@ -1,0 +1,81 @@
+"""The sections of the compared axes: what each level gains over the reference level, and whether that depends on other axes."""
+
+import math
+from collections.abc import Sequence
+
+from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
+from segsweep.report.answer.sentences import matters_text, points, question_sentence
+from segsweep.report.page.document import Section
+from segsweep.report.page.forest import Forest, ForestRow, forest_figure
+from segsweep.report.page.markup import Markup, element, markup
+from segsweep.report.page.study_view import StudyView
+
+
+def question_sections(view: StudyView) -> list[Section]:
+    """Return a section per compared axis with at least two levels that have scores."""
+    return [_section(view, question) for question in view.answer.questions]
+
+
+def _section(view: StudyView, question: Question) -> Section:
+    reference = view.answer.level(question.axis, question.reference)
+    heading = f"{question.axis.replace('_', ' ').capitalize()}: gain over {reference}"
+    averaged = f", averaged over {' and '.join(axis.replace('_', ' ') for axis in question.over)}" if question.over else ""
+    forest = _forest(view, question, f"Gain over {reference}{averaged}")
+    sentence, figure = element("p", question_sentence(view.answer, question)), forest_figure(forest, _caption(view, forest))
+    dependences = [_dependence(view, each) for each in question.dependences]
+    return Section(f"axis-{question.axis}", heading, markup(sentence, figure, dependences))
+
+
+def _forest(view: StudyView, question: Question, title: str) -> Forest:
+    decides = all(difference.verdict is not Verdict.NONE for difference in question.differences)
+    rows = tuple(_row(view, question, difference) for difference in question.differences)
+    return Forest(title, f"points of {view.measure}", rows, 100 * view.answer.matters, decides=decides)
+
+
+def _row(view: StudyView, question: Question, difference: Difference) -> ForestRow:
+    estimate, half, together = (100 * value for value in (difference.estimate, difference.half, difference.half_together))
+    label = view.answer.level(question.axis, difference.name)
+    missing = difference.units_planned - len(difference.units)
+    if missing > 0:
+        label += f" ({len(difference.units)} of {difference.units_planned} seeds)"
+    source = view.groups.get(difference.name) if question.axis == view.group_axis else None
+    seeds = tuple(100 * value for value in difference.per_unit)
+    return ForestRow(label, estimate, _ends(estimate, half), _ends(estimate, together), seeds, source)
+
+
+def _ends(estimate: float, half: float) -> tuple[float, float]:
+    return (estimate - half, estimate + half) if math.isfinite(half) else (math.nan, math.nan)
+
+
+def _caption(view: StudyView, forest: Forest) -> str:
+    if not forest.decides:
+        covered = "do not cover other seeds" if not view.answer.covers_seeds else "rest on too few seeds and cells for a verdict"
+        return f"These trained models on new test images: the dashed 95 % intervals {covered}. Ticks: seeds."
+    grey = f"Grey: differences below {matters_text(view.answer)}."
+    if len(forest.rows) == 1:
+        return f"Line: 95 % interval over seeds and test images; ticks: seeds. Filled: the interval leaves out zero. {grey}"
+    return (
+        f"Thick line and numbers: 95 % intervals for all {len(forest.rows)} rows together; thin line: each row alone. "
+        f"Ticks: seeds. Filled: the thick line leaves out zero. {grey}"
+    )
+
+
+def _dependence(view: StudyView, dependence: Dependence) -> Markup | None:
+    """Return forests for every level of another axis where the effect depends on it, or how far it may depend on it."""
+    name = dependence.axis.replace("_", " ")
+    if not dependence.sure:
+        if dependence.sure is None or not math.isfinite(dependence.largest):
+            return None
+        most = points(dependence.largest)
+        return element(
+            "p", f"No sign that it depends on {name} (differences between its levels up to {most} points are possible)."
+        )
+    heading = element("h3", f"It depends on {name}")
+    return markup(heading, [_stratum(view, stratum) for stratum in dependence.strata])
+
+
+def _stratum(view: StudyView, stratum: Question) -> Sequence[Markup]:
+    level = ", ".join(view.answer.level(axis, text) for axis, text in stratum.stratum.items())
+    reference = view.answer.level(stratum.axis, stratum.reference)
+    forest = _forest(view, stratum, f"Gain over {reference} with {level}")
+    return [element("h4", level), forest_figure(forest, _caption(view, forest))]
