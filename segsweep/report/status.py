@@ -62,7 +62,7 @@ class CellStatus:
 
 @dataclass(frozen=True)
 class RunningTask:
-    """A running trial, stage or score: its last epoch, the measures of that epoch, and its worker. `epochs` is the planned number."""
+    """A running trial, stage or score: its last epoch with the measures, and its worker. `epochs` is the planned number."""
 
     kind: str
     id: str

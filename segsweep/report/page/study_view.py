@@ -9,7 +9,7 @@ import pandas as pd
 
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer
-from segsweep.report.answer.matching import level_text, levels
+from segsweep.report.answer.matching import design_of, level_text
 from segsweep.report.answer.sentences import measure_text
 from segsweep.report.answer.table import answer_table
 from segsweep.report.cells import compared_axes, confirmed_runs, varied
@@ -46,8 +46,7 @@ class StudyView:
     @cached_property
     def groups(self) -> Mapping[str, int]:
         """The number of the colour and marker of every level of the group axis, by the level's text."""
-        texts = [level_text(level) for level in levels(self.records, self.group_axis)]
-        return {text: number for number, text in enumerate(texts)}
+        return {text: number for number, text in enumerate(design_of(self.records).levels[self.group_axis])}
 
     @property
     def group_labels(self) -> tuple[str, ...]:
