@@ -1,7 +1,7 @@
 """Records of studies with known truth: seeds, images and their interplay are drawn, as confirmed runs would record them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from segsweep.records import Records
+from segsweep.records.query import with_all_rows
 from segsweep.records.schema import TABLES
 from segsweep.records.tables import frame
 from segsweep.report.answer.matching import Design
@@ -114,5 +115,6 @@ class Drawn:
 
 def assembled(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any]) -> Records:
     """Records from tables, all of whose rows belong to the study."""
-    known = {name: tables[name] for name in ("trials", "epochs", "images", "counts", "stages", "confusions")}
-    return Records(Path("drawn"), **known, **{f"all_{name}": data for name, data in known.items()}, study=study, choices={})
+    everything = {**tables, **{with_all_rows(name): data for name, data in tables.items()}}
+    known = {each.name: everything.pop(each.name) for each in fields(Records) if each.name in everything}
+    return Records(Path("drawn"), **known, study=study, choices={}, further=everything)

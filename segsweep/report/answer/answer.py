@@ -87,6 +87,7 @@ class Answer:
         scores: The scores per unit and image, for further questions.
         limits: What the intervals do not cover.
         level_labels: For each compared axis, the labels of its levels.
+        design: The cells with their levels.
     """
 
     study: str
@@ -104,6 +105,7 @@ class Answer:
     scores: StudyScores
     limits: Limits
     level_labels: Mapping[str, Mapping[str, str]]
+    design: Design
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
@@ -172,6 +174,7 @@ def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limit
         scores=scores,
         limits=limits,
         level_labels=labels,
+        design=design,
     )
 
 
