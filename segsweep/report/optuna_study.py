@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -49,9 +50,12 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
     `keep` over the last three epochs, negated for a loss; for trials of versions before `keep`, the validation IoU. The value of
     a confirmed run is its test IoU, the measure of the study.
 
-    Parameters are the compared axes (as categories) and the tuned axes (with their declared ranges). Intermediate values are the
-    readings of all epochs. Trials that were stopped early are PRUNED; failed and skipped trials are FAIL, with the reason in
-    `error`. Trials that have not ended or are no longer planned are omitted.
+    Parameters are the compared axes (as categories) and the tuned axes (with their declared ranges) that differ between the
+    trials of a study. An axis with one value has no importance; it is in the study's attribute `constant`. Optuna computes
+    importances from COMPLETE trials alone, and the attribute `importances` says how many these are.
+
+    Intermediate values are the readings of all epochs. Trials that were stopped early are PRUNED; failed and skipped trials are
+    FAIL, with the reason in `error`. Trials that have not ended or are no longer planned are omitted.
 
     Returns lines for the user: the written studies, and the command that opens them. Raises `UserError` if no trial has ended,
     and for a folder with `?` in its path, which an SQLite address cannot contain.
@@ -62,23 +66,28 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
     ended = trials[trials["status"].isin(FINAL)]
     if ended.empty:
         raise UserError(f"{name}: no trial has ended; run the study, or wait until its first trial has ended")
-    distributions = _distributions(records, ended)
     curves = curves_of(trials, records.epochs, "tune", "confirm")
     path = folder / DATABASE
     written = []
     with _storage(path) as storage:
         for title, phase in ((name, "tune"), (f"{name}-confirmed", "confirm")):
-            rows = plain_rows(ended[ended["phase"] == phase])
-            values = {row["trial_id"]: _value(row, curves.get(row["trial_id"], {})) for row in rows}
-            measure = "test_iou" if phase == "confirm" else _measures(rows, curves)
             study = optuna.create_study(storage=storage, study_name=title, direction="maximize")
-            study.set_user_attr("value", measure)
-            study.add_trials(
-                [_trial(row, values[row["trial_id"]], measure, distributions, curves.get(row["trial_id"], {})) for row in rows]
-            )
-            written.append(f"{title} has {len(rows)} trials (value: {measure})")
+            written.append(_fill(study, records, ended[ended["phase"] == phase], curves))
     omitted = f"; omitted: {len(trials) - len(ended)} that have not ended" if len(ended) < len(trials) else ""
     return [f"{path}: {', '.join(written)}{omitted}", f"to open it: optuna-dashboard {shlex.quote(f'sqlite:///{path}')}"]
+
+
+def _fill(study: optuna.Study, records: Records, trials: pd.DataFrame, curves: Mapping[str, Curve]) -> str:
+    """Add the trials of one phase and the attributes of the study; return a line for the user."""
+    rows, (distributions, constant) = plain_rows(trials), _distributions(records, trials)
+    measure = "test_iou" if (trials["phase"] == "confirm").any() else _measures(rows, curves)
+    of_rows = [curves.get(row["trial_id"], {}) for row in rows]
+    added = [_trial(row, _value(row, curve), measure, distributions, curve) for row, curve in zip(rows, of_rows, strict=True)]
+    study.add_trials(added)
+    study.set_user_attr("value", measure)
+    study.set_user_attr("importances", _survivors(added))
+    study.set_user_attr("constant", constant)
+    return f"{study.study_name} has {len(rows)} trials (value: {measure})"
 
 
 @contextmanager
@@ -138,12 +147,26 @@ def _trial(
     return trial
 
 
-def _distributions(records: Records, trials: pd.DataFrame) -> dict[str, BaseDistribution]:
-    """Return the distribution of every axis. It is the same for all trials, as Optuna requires."""
+def _survivors(trials: Sequence[FrozenTrial]) -> str:
+    """Return which trials Optuna's importances rest on: early stopping removes bad trials, and with them their effect."""
+    number = Counter(trial.state for trial in trials)
+    return (
+        f"Optuna computes them from the {number[TrialState.COMPLETE]} trials that finished; {number[TrialState.PRUNED]} that were"
+        f" stopped early and {number[TrialState.FAIL]} without a result do not count"
+    )
+
+
+def _distributions(records: Records, trials: pd.DataFrame) -> tuple[dict[str, BaseDistribution], dict[str, Any]]:
+    """Return the distribution of every axis that differs between trials, and the value of every other axis.
+
+    The distributions are the same for all trials, as Optuna requires.
+    """
     axes = [*compared_axes(records), *tuned_axes(records)]
     tried = {axis: list(dict.fromkeys(row[axis] for row in plain_rows(trials[[axis]]))) for axis in axes}
-    tuned = {axis: _declared(text, tried[axis]) for axis, text in records.study["tune"].items()}
-    return {axis: tuned.get(axis) or CategoricalDistribution(values) for axis, values in tried.items()}
+    tuned = {axis: _declared(text, tried[axis]) for axis, text in records.study["tune"].items() if tried[axis]}
+    differ = {axis: values for axis, values in tried.items() if len(values) > 1}
+    constant = {axis: values[0] for axis, values in tried.items() if len(values) == 1}
+    return {axis: tuned.get(axis) or CategoricalDistribution(values) for axis, values in differ.items()}, constant
 
 
 def _declared(text: str, tried: Sequence[Any]) -> BaseDistribution:

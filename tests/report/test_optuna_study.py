@@ -41,7 +41,7 @@ def test_every_ended_trial_is_exported(troubled: Records, tmp_path: Path, name: 
     trials = trials[(trials["phase"] == phase) & trials["status"].isin(STATES)]
     found = study(tmp_path, name)
     assert found.direction == optuna.study.StudyDirection.MAXIMIZE
-    assert found.user_attrs == {"value": measure}
+    assert found.user_attrs["value"] == measure
     assert sorted(trial.user_attrs["trial_id"] for trial in found.trials) == sorted(trials.index)
     for trial in found.trials:
         row = trials.loc[trial.user_attrs["trial_id"]]
@@ -51,7 +51,7 @@ def test_every_ended_trial_is_exported(troubled: Records, tmp_path: Path, name: 
             assert trial.value == (None if STATES[row["status"]] == TrialState.FAIL else pytest.approx(means))
         else:
             assert trial.value == (row[measure] if pd.notna(row[measure]) else None)
-        assert trial.params == {axis: row[axis] for axis in ("source", "freeze", "learning_rate")}
+        assert trial.params | found.user_attrs["constant"] == {axis: row[axis] for axis in ("source", "freeze", "learning_rate")}
         curve = troubled.epochs[troubled.epochs["trial_id"] == row.name].dropna(subset="val_iou")
         assert trial.intermediate_values == dict(zip(curve["epoch"], curve["val_iou"], strict=True))
         started = row["started_at"] if pd.notna(row["started_at"]) else row["ended_at"]
@@ -77,11 +77,38 @@ def test_omitted_trials_are_reported(troubled: Records, tmp_path: Path) -> None:
 
 def test_axes_keep_their_declared_ranges(records: Records, tmp_path: Path) -> None:
     """Compared axes are categories, tuned axes have their range and scale, in both studies."""
-    write_optuna(records, tmp_path)
+    rates = np.where(records.trials["source"] == "random", 1e-3, records.trials["learning_rate"])
+    write_optuna(replace(records, trials=records.trials.assign(learning_rate=rates)), tmp_path)
     for name in ("tiny", "tiny-confirmed"):
         for trial in study(tmp_path, name).trials:
             assert trial.distributions["learning_rate"] == FloatDistribution(1e-4, 1e-2, log=True)
             assert trial.distributions["freeze"] == CategoricalDistribution(["none", "encoder"])
+
+
+def test_constant_axes_are_no_parameters(records: Records, tmp_path: Path) -> None:
+    """An axis with one value in the trials of a study would get an importance by chance: it is an attribute of the study."""
+    trials = records.trials.assign(
+        learning_rate=records.trials["learning_rate"].mask(records.trials["phase"] == "confirm", 0.002)
+    )
+    write_optuna(replace(records, trials=trials), tmp_path)
+    confirmed = study(tmp_path, "tiny-confirmed")
+    assert confirmed.user_attrs["constant"] == {"learning_rate": 0.002}
+    assert {axis for trial in confirmed.trials for axis in trial.params} == {"source", "freeze"}
+    assert study(tmp_path).user_attrs["constant"] == {}
+    assert set(optuna.importance.get_param_importances(confirmed)) == {"source", "freeze"}
+
+
+def test_importances_are_said_to_be_of_survivors(troubled: Records, tmp_path: Path) -> None:
+    """The study says how many trials its importances rest on, and how many were stopped early or have no result."""
+    write_optuna(troubled, tmp_path)
+    for name in ("tiny", "tiny-confirmed"):
+        found = study(tmp_path, name)
+        number = Counter(trial.state for trial in found.trials)
+        finished, stopped = number[TrialState.COMPLETE], number[TrialState.PRUNED]
+        assert f"the {finished} trials that finished" in found.user_attrs["importances"]
+        assert f"{stopped} that were stopped early" in found.user_attrs["importances"]
+        assert f"{number[TrialState.FAIL]} without a result" in found.user_attrs["importances"]
+    assert Counter(trial.state for trial in study(tmp_path).trials)[TrialState.PRUNED] == 1
 
 
 def test_optuna_computes_importances_of_axes(records: Records, tmp_path: Path) -> None:
@@ -113,7 +140,7 @@ def test_the_value_is_the_one_by_which_the_planner_chooses(records: Records, tmp
         for epoch, found in curve.items():
             planner.report("cell", trial, epoch, found)
     measure = {"val_iou": "-val_loss", "val_loss": "-val_loss", "val_dice": "val_dice", "last": "val_iou"}[keep]
-    assert study(tmp_path).user_attrs == {"value": f"{measure}, mean of the last 3 epochs"}
+    assert study(tmp_path).user_attrs["value"] == f"{measure}, mean of the last 3 epochs"
     for trial in study(tmp_path).trials:
         assert trial.state == TrialState.COMPLETE
         assert trial.value == smoothed(planner.curve("cell", trial.user_attrs["trial_id"])).value
@@ -125,7 +152,7 @@ def test_trials_from_before_keep_have_their_validation_iou(records: Records, tmp
     """Trials of method version 1 were chosen by the validation IoU of their kept epoch, which is their value."""
     write_optuna(replace(records, trials=records.trials.assign(method_version=1)), tmp_path)
     of_trial = records.trials.set_index("trial_id")["val_iou"]
-    assert study(tmp_path).user_attrs == {"value": "val_iou"}
+    assert study(tmp_path).user_attrs["value"] == "val_iou"
     assert all(trial.value == of_trial[trial.user_attrs["trial_id"]] for trial in study(tmp_path).trials)
 
 
@@ -143,7 +170,7 @@ def test_every_kind_of_range_is_converted(
 ) -> None:
     """Every kind of range becomes an Optuna distribution that includes all tried values; a missing value of a compared axis is
     None."""
-    tried = 0.01 if isinstance(declared, LogUniform) else 0.0
+    tried = [0.01, 0.02] * 8 if isinstance(declared, LogUniform) else [0.0, 0.5] * 8
     declaration = {**records.study, "tune": {"warmup": str(declared)}, "compare": [{"dev_share": [None, 0.5]}]}
     trials = records.trials.assign(warmup=tried, dev_share=[np.nan, 0.5] * 8)
     write_optuna(replace(records, study=declaration, trials=trials), tmp_path)
