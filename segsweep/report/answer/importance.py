@@ -81,20 +81,19 @@ def importance(levels: Mapping[str, Sequence[str]], contrasts: Contrasts) -> Imp
     axes = [axis for axis, found in grid.levels.items() if len(found) > 1]
     if not axes:
         return None
-    found = {effect: _squares(grid, effect, contrasts) for effect in _subsets(axes)}
-    real = {effect: max(squares - noise, 0.0) for effect, (squares, noise) in found.items()}
+    found: dict[tuple[str, ...], Floats] = {}
+    for effect in _subsets(axes):
+        name = effect if len(effect) <= 2 else ()
+        found[name] = found.get(name, np.zeros(2)) + _squares(grid, effect, contrasts)
     observed = sum(squares for squares, _ in found.values())
-    total = sum(real.values()) if observed > ROUNDING else 0.0
-    share = {effect: value / total if total else 0.0 for effect, value in real.items()}
-    named = [
-        Effect(effect, share[effect], _largest(grid, effect[0], contrasts) if len(effect) == 1 else None)
-        for effect in share
-        if len(effect) <= 2
+    real = {effect: max(squares - noise, 0.0) if observed > ROUNDING else 0.0 for effect, (squares, noise) in found.items()}
+    total = sum(real.values()) or 1.0
+    effects = [
+        Effect(effect, float(value / total), _largest(grid, effect[0], contrasts) if len(effect) == 1 else None)
+        for effect, value in sorted(real.items(), key=lambda item: (not item[0], -item[1]))
     ]
-    rest = sum(value for effect, value in share.items() if len(effect) > 2)
-    effects = sorted(named, key=lambda effect: -effect.share) + ([Effect((), rest, None)] if len(axes) > 2 else [])
     chance = sum(min(squares, noise) for squares, noise in found.values())
-    return Importance(tuple(effects), chance / observed if observed > ROUNDING else 0.0, grid)
+    return Importance(tuple(effects), float(chance / observed) if observed > ROUNDING else 0.0, grid)
 
 
 def _subsets(axes: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -103,14 +102,14 @@ def _subsets(axes: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield from combinations(axes, size)
 
 
-def _squares(grid: CompleteGrid, effect: tuple[str, ...], contrasts: Contrasts) -> tuple[float, float]:
-    """Return the sum of squares of an effect's orthonormal contrasts, and the part that chance is expected to have in it."""
+def _squares(grid: CompleteGrid, effect: tuple[str, ...], contrasts: Contrasts) -> Floats:
+    """Return the sum of squares of an effect's orthonormal contrasts, and the part of it that is expected by chance (2,)."""
     rows: Floats = np.ones((1, 1))
     for axis, levels in grid.levels.items():
         number = len(levels)
         rows = np.asarray(np.kron(rows, helmert(number) if axis in effect else np.full((1, number), number**-0.5)))
     weights = _on_cells(grid, rows, contrasts)
-    return float(((weights @ contrasts.mean) ** 2).sum()), float(contrasts.variances(weights).sum())
+    return np.array([((weights @ contrasts.mean) ** 2).sum(), contrasts.variances(weights).sum()])
 
 
 def _largest(grid: CompleteGrid, axis: str, contrasts: Contrasts) -> LevelDifference:

@@ -175,13 +175,15 @@ def test_units_needed_is_the_first_that_decides() -> None:
 
 def test_the_best_are_those_that_no_other_beats() -> None:
     """A cell may be the best unless another is above it by more than the one-sided half-width at level .95^(1 / (C - 1))."""
-    contrasts = Contrasts.of([scores(8, 5, 60, seed=4)])
-    unit, level, expected = np.eye(8), 0.95 ** (1 / 7), []
-    for cell in range(8):
-        leads = [contrasts.estimates(unit[other] - unit[cell], level, one_sided=True) for other in range(8) if other != cell]
-        expected.append(all(lead.low[0] <= 0 for lead in leads))
-    assert contrasts.best().tolist() == expected
-    assert {True, False} == set(expected)
+    unit, level, two_sided = np.eye(8), 0.95 ** (1 / 7), 0
+    for seed in range(12):
+        contrasts, expected = Contrasts.of([scores(8, 5, 60, seed)]), []
+        for cell in range(8):
+            others = unit[np.arange(8) != cell] - unit[cell]
+            expected.append(bool((contrasts.estimates(others, level, one_sided=True).low <= 0).all()))
+            two_sided += expected[-1] != bool((contrasts.estimates(others, level).low <= 0).all())
+        assert contrasts.best().tolist() == expected
+    assert two_sided > 0
     assert Contrasts.of([scores(1, 3, 9)]).best().tolist() == [True]
 
 
@@ -209,6 +211,21 @@ def test_an_outlying_cell_brings_its_own_scatter_and_degrees_of_freedom() -> Non
     squared = stats.t.isf(0.025, freedom) ** 2 * moderated + stats.t.isf(0.025, 29) ** 2 * max(over_images - rest, 0)
     assert found[1] == pytest.approx(np.sqrt(squared))
     assert found[1] > 1.2 * expected_half(contrasts, of_cells[2] - of_cells[1], 2, 0.025)
+
+
+def test_a_cell_is_outlying_by_the_prior_of_the_others() -> None:
+    """A cell is outlying if its scatter exceeds the F quantile at .8^(1 / C) times the prior of the other cells."""
+    differs = 0
+    for seed in range(12):
+        of_cells = scores(12, 5, 8, seed) * np.exp(np.random.default_rng(seed).normal(0, 1, (12, 1, 1)))
+        contrasts = Contrasts.of([of_cells])
+        for cell, own in enumerate(contrasts.scatter):
+            freedom, variance = limmas_prior(np.delete(contrasts.scatter, cell), 4)
+            prior = variance if freedom < 10 else np.delete(contrasts.scatter, cell).mean()
+            expected = own > prior * stats.f.ppf(0.8 ** (1 / 12), 4, min(freedom, 10))
+            assert contrasts.outlying[cell] == expected
+            differs += expected != (own > contrasts.prior * stats.f.ppf(0.8 ** (1 / 12), 4, contrasts.prior_freedom))
+    assert differs > 0
 
 
 def test_folds_are_the_units() -> None:

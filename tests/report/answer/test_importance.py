@@ -21,12 +21,12 @@ TRUE = np.array(
 )
 
 
-def scores(means: Floats, number: np.random.Generator, seeds: int = 3, images: int = 60, size: float = 1.0) -> Floats:
+def scores(means: Floats, number: np.random.Generator, seeds: int = 3, images: int = 60) -> Floats:
     """Return scores (C, S, N) of cells with these means, with chance of seeds and images."""
     cells = len(means)
     own = number.normal(0, 0.02, (cells, seeds, 1)) + number.normal(0, 0.05, (cells, 1, images))
     rest = number.normal(0, 0.06, (cells, seeds, images)) + number.normal(0, 0.2, (1, 1, images))
-    found: Floats = means[:, None, None] + size * (own + rest)
+    found: Floats = means[:, None, None] + own + rest
     return found
 
 
@@ -61,7 +61,10 @@ def test_shares_without_chance_are_those_of_an_analysis_of_variance() -> None:
 
 
 def test_shares_are_near_the_truth_and_sum_to_one() -> None:
-    """With seeds and images the mean share over 30 studies of 36 cells lies within 5 points of the truth, and shares sum to 1."""
+    """With seeds and images the mean share over 30 studies of 36 cells lies within 5 points of the truth, and shares sum to 1.
+
+    Without the subtraction of chance the rest would have a share above 5 %.
+    """
     number, expected, totals = np.random.default_rng(0), true_shares(), {}
     for _ in range(30):
         found = found_in(LEVELS, scores(TRUE, number))
@@ -72,7 +75,7 @@ def test_shares_are_near_the_truth_and_sum_to_one() -> None:
         for effect in found.effects:
             totals[effect.axes] = totals.get(effect.axes, 0.0) + effect.share / 30
     assert all(abs(totals[effect] - share) < 0.05 for effect, share in expected.items())
-    assert totals[()] < 0.05
+    assert totals[()] < 0.02
 
 
 def test_chance_alone_has_no_shares() -> None:
