@@ -15,10 +15,13 @@ from PIL import Image, ImageDraw
 from segsweep.config import LogUniform, Study, Target
 
 if TYPE_CHECKING:
+    from forked_commands import Forks
     from wandb_server import WandbServer
 
 pytest.register_assert_rewrite("contracts")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start, too
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled once, tests and the commands that they start begin sooner
+sys.dont_write_bytecode = False
 
 Once = Callable[[str, Callable[[Path], object]], Path]  # see the fixture `once`
 MEMORY_DISK = Path("/dev/shm")
@@ -209,6 +212,15 @@ def copy_of_finished(finished: Path, tmp_path: Path) -> Path:
     from study_copy import copy_of_study
 
     return copy_of_study(finished, tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def forks() -> "Iterator[Forks]":
+    """Starts study scripts as processes that need no seconds for imports."""
+    from forked_commands import forks
+
+    with forks() as found:
+        yield found
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
+from forked_commands import Command, Forks
 
 from segsweep.cli.study_script import main
 from segsweep.config import Study
@@ -41,15 +41,13 @@ def script(tmp_path: Path, ellipses: Path, boxes: Path) -> Path:
     return path
 
 
-def command(script: Path, *arguments: str) -> list[str]:
-    """Return the command line of a script with one thread."""
-    return [sys.executable, str(script), "--runner", "inline", "--device", "cpu", "--threads", "1", *arguments]
+OPTIONS = ("--runner", "inline", "--device", "cpu", "--threads", "1")
 
 
 def call(study: Study, *arguments: str, **options: object) -> int:
     """Run a study's command line in this process and return its exit code."""
     with pytest.raises(SystemExit) as end:
-        main(study, arguments=["--runner", "inline", "--device", "cpu", "--threads", "1", *arguments], **options)  # type: ignore[arg-type]
+        main(study, arguments=[*OPTIONS, *arguments], **options)  # type: ignore[arg-type]
     return int(end.value.code or 0)
 
 
@@ -58,17 +56,23 @@ def live_epochs(folder: Path) -> int:
     return sum(text.count('"kind": "epoch"') for path in folder.glob("live/*.jsonl") if (text := path.read_text()))
 
 
-def kill_at(script: Path, epochs: int, how: signal.Signals) -> "subprocess.Popen[str]":
-    """Start a script, send it a signal once `epochs` epochs are recorded, and return the completed process."""
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells have their background jobs ignore
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command(script), cwd=script.parent, text=True, preexec_fn=heard, **pipes)
+def kill_at(forks: Forks, script: Path, epochs: int, how: signal.Signals) -> Command:
+    """Start a script, send it a signal once `epochs` epochs are recorded, and return the process."""
+    process = forks.start(script, *OPTIONS)
     deadline = time.monotonic() + 50
     while live_epochs(script.parent / "runs" / "tiny") < epochs and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(how)
     return process
+
+
+def complete(forks: Forks, script: Path, *arguments: str) -> str:
+    """Run a script to its end, and return its output."""
+    process = forks.start(script, *OPTIONS, *arguments)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    return output
 
 
 def last_table(output: str) -> list[str]:
@@ -79,14 +83,14 @@ def last_table(output: str) -> list[str]:
 @pytest.mark.ci
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_repeated_kills_end_in_the_same_table(script: Path, tmp_path: Path) -> None:
+def test_repeated_kills_end_in_the_same_table(forks: Forks, script: Path, tmp_path: Path) -> None:
     """Killed in the stage, in tuning and in confirmation, the same command continues: no finished work starts twice, and the
     table equals that of an uninterrupted run."""
     for epochs in (2, 8, 25):
-        killed = kill_at(script, epochs, signal.SIGKILL)
+        killed = kill_at(forks, script, epochs, signal.SIGKILL)
         killed.communicate(timeout=30)
         assert killed.returncode == -signal.SIGKILL
-    continued = subprocess.run(command(script), cwd=tmp_path, capture_output=True, text=True, check=True)
+    continued = complete(forks, script)
     records = load(tmp_path / "runs" / "tiny")
     assert (records.trials["status"] == "finished").all()
     assert (
@@ -94,16 +98,16 @@ def test_repeated_kills_end_in_the_same_table(script: Path, tmp_path: Path) -> N
     )  # one trial or stage is resumed after each kill
     epochs_of = records.epochs.groupby("trial_id")["epoch"].agg(list)
     assert epochs_of.map(lambda found: found == [1, 2, 3]).all()
-    whole = subprocess.run(command(script, "--out", "whole/runs"), cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert last_table(continued.stdout) == last_table(whole.stdout)
+    whole = complete(forks, script, "--out", "whole/runs")
+    assert last_table(continued) == last_table(whole)
     again = load(tmp_path / "whole" / "runs" / "tiny").trials.set_index("trial_id").sort_index()
     assert (again["val_loss"] == records.trials.set_index("trial_id").sort_index()["val_loss"]).all()
 
 
 @pytest.mark.timeout(90)
-def test_ctrl_c_prints_how_to_continue(script: Path, tmp_path: Path) -> None:
+def test_ctrl_c_prints_how_to_continue(forks: Forks, script: Path, tmp_path: Path) -> None:
     """Ctrl-C ends within seconds with exit code 130 and one line; running work is recorded as interrupted."""
-    process = kill_at(script, 5, signal.SIGINT)
+    process = kill_at(forks, script, 5, signal.SIGINT)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "To continue: python study.py --runner inline --device cpu --threads 1" in errors
@@ -114,15 +118,16 @@ def test_ctrl_c_prints_how_to_continue(script: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_a_second_driver_is_rejected(script: Path) -> None:
+def test_a_second_driver_is_rejected(forks: Forks, script: Path) -> None:
     """While a study runs, the same command elsewhere is one line that names the process that holds it."""
-    first = kill_at(script, 3, signal.SIGSTOP)
-    second = subprocess.run(command(script), cwd=script.parent, capture_output=True, text=True, check=False)
+    first = kill_at(forks, script, 3, signal.SIGSTOP)
+    second = forks.start(script, *OPTIONS)
+    _, errors = second.communicate(timeout=60)
     first.kill()
     first.communicate()
     assert second.returncode == 2
-    assert str(first.pid) in second.stderr
-    assert "is being written by another run" in second.stderr
+    assert str(first.pid) in errors
+    assert "is being written by another run" in errors
 
 
 def test_the_plan_counts_cells_trials_and_stages(tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import ray
+from forked_commands import Forks, forks
 
 import segsweep
 
@@ -30,14 +31,21 @@ def cluster() -> Iterator[str]:
         os.environ["RAY_ADDRESS"] = before
 
 
+@pytest.fixture(scope="session", name="forks")
+def _forks() -> Iterator[Forks]:
+    """Starts drivers as processes that need no seconds for imports."""
+    with forks("segsweep.sweep.ray_runner.runner") as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
-def make_script(cluster: str, ellipses: Path, boxes: Path) -> Callable[..., Script]:
+def make_script(cluster: str, forks: Forks, ellipses: Path, boxes: Path) -> Callable[..., Script]:
     """Write a study script into a folder."""
 
     def make(folder: Path, name: str = "tiny") -> Script:
         path = folder / f"{name}.py"
         path.write_text(SCRIPT.format(name=name, target=ellipses, source=boxes))
-        return Script(path, cluster, name)
+        return Script(path, cluster, name, forks)
 
     return make
 

@@ -1,19 +1,17 @@
 """Study scripts that run on the test cluster as separate drivers, and their workers."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import psutil
+from forked_commands import Command, Forks
 
 from segsweep.records import Records
 
-EPOCHS, SOURCE_EPOCHS = 4, 120  # the source trains for some seconds, in which a test can kill it
+EPOCHS, SOURCE_EPOCHS = 4, 40  # the source trains for some seconds, in which a test can kill it
 AWAITED_SECONDS = 150  # on a busy machine a driver and its workers import torch for a minute
 SCRIPT = """
 from segsweep import LogUniform, Study, Target, main
@@ -23,7 +21,7 @@ study = Study(
     target=Target("folder:{target}"),
     compare={{"source": ["random", "supervised:folder:{source}"]}},
     tune={{"learning_rate": LogUniform(1e-4, 1e-2)}},
-    fixed={{"architecture": "unet4", "image_px": 32, "epochs": 4, "source_epochs": 120, "batch_size": 8}},
+    fixed={{"architecture": "unet4", "image_px": 32, "epochs": 4, "source_epochs": 40, "batch_size": 8}},
     trials_per_cell=1,
     seeds=1,
 )
@@ -40,21 +38,15 @@ class Script:
     path: Path
     address: str
     name: str
+    forks: Forks
 
     @property
     def records(self) -> Path:
         return self.path.parent / "runs" / self.name
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str) -> Command:
         """Start a driver."""
-        return subprocess.Popen(
-            [sys.executable, str(self.path), "--threads", "1", *arguments],
-            cwd=self.path.parent,
-            env={**os.environ, "RAY_ADDRESS": self.address},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return self.forks.start(self.path, "--threads", "1", *arguments, RAY_ADDRESS=self.address)
 
     def run(self, *arguments: str) -> str:
         """Run a driver to its end, and return its output."""
@@ -63,7 +55,7 @@ class Script:
         assert process.returncode == 0, errors
         return output
 
-    def await_epochs(self, count: int, process: "subprocess.Popen[str]", kind: str = "trials") -> None:
+    def await_epochs(self, count: int, process: Command, kind: str = "trials") -> None:
         """Wait until `count` epochs of trials or stages are in the records' lines."""
         deadline = time.monotonic() + AWAITED_SECONDS
         while self._epochs(kind) < count:

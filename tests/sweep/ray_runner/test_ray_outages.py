@@ -1,6 +1,5 @@
 """Stores that disappear and return while workers run: nothing fails, and the study gives the same result."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from forked_commands import Command
 from study_scripts import Script, assert_whole, measured
 
 from segsweep.records import load
@@ -16,7 +16,7 @@ from segsweep.records import load
 class Lines:
     """The stderr of a process, read line by line."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Command) -> None:
         self.text = ""
         self._process = process
         self._thread = threading.Thread(target=self._read, daemon=True)
