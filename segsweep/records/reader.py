@@ -131,7 +131,8 @@ def _newest(live: Mapping[str, list[Row]], newest_first: list[Part], of_parts: t
         for table, data in tables.items():
             kept[table].append(_without(data, identity_column(table), outdated) if outdated else data)
         seen |= own
-    return {table: stacked([*frames[::-1], to_arrow(frame(table, live[table]))]) for table, frames in kept.items()}
+    lines = {table: [to_arrow(frame(table, rows))] for table, rows in live.items() if rows or not kept[table]}
+    return {table: stacked([*frames[::-1], *lines.get(table, [])]) for table, frames in kept.items()}
 
 
 def _identities(tables: Mapping[str, pa.Table]) -> set[str]:

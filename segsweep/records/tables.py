@@ -108,12 +108,16 @@ def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
     where they come from.
     """
     schema = TABLES[table]
-    columns: dict[str, Any] = {
-        name: (data[name] if name in data else pd.Series(None, index=data.index, dtype=object)).astype(kind)  # type: ignore[call-overload]
-        for name, kind in schema.items()
-    }
+    columns = {name: _in_schema(data, name, kind) for name, kind in schema.items()}
     further = {name: _further(data[name]) for name in sorted(set(data.columns) - set(schema)) if data[name].notna().any()}
     return pd.DataFrame({**columns, **further}, index=data.index)
+
+
+def _in_schema(data: pd.DataFrame, name: str, kind: Any) -> Any:
+    """Return a column in its type; undefined values if the data lacks it."""
+    if name not in data:
+        return pd.Series(None, index=data.index, dtype=object).astype(kind)
+    return values if (values := data[name]).dtype.name == kind else values.astype(kind)
 
 
 def _further(values: pd.Series) -> Any:
