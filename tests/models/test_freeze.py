@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fresh_models import fresh_model
 from torch import nn
 
 from segsweep.errors import UserError
@@ -12,7 +13,7 @@ def copy_of(model: SegmentationModel) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
 
 
-def steps(model: SegmentationModel, count: int = 2) -> None:
+def steps(model: SegmentationModel, count: int = 1) -> None:
     """Optimiser steps over all parameters, so that nothing but the freeze keeps one still; weight decay moves all it sees."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
     chance = torch.Generator().manual_seed(0)
@@ -28,7 +29,7 @@ def steps(model: SegmentationModel, count: int = 2) -> None:
 @pytest.mark.parametrize("name", ["unet-mobilenet_v2", "unet16", "deeplabv3plus-resnet18"])
 def test_frozen_encoder_does_not_change(name):
     """With freeze=encoder, training changes neither weights nor statistics of the encoder; everything else changes."""
-    model = build_model(name, 2, seed=0)
+    model = fresh_model(name)
     freeze(model, "encoder")
     before = copy_of(model)
     steps(model)
@@ -59,7 +60,7 @@ def held_by(model: SegmentationModel, policy: str) -> set[str]:
 @pytest.mark.parametrize("policy", ["none", "encoder", "encoder:1", "encoder:2", "norm"])
 def test_each_policy_keeps_its_parts_and_nothing_else(name, policy):
     """Weights and running statistics of the parts that a policy names are equal bit by bit after training; all others change."""
-    model = build_model(name, 2, seed=0)
+    model = fresh_model(name)
     freeze(model, policy)
     before, held = copy_of(model), held_by(model, policy)
     assert any(key.endswith("running_mean") for key in held) == (policy != "none")
@@ -80,7 +81,7 @@ def test_norm_freezes_every_kind_of_normalisation():
 
 def test_frozen_levels_stay_in_eval_mode_through_mode_changes():
     """Frozen levels stay in eval mode, however often the mode is switched; the rest of the encoder follows the mode."""
-    model = build_model("unet-resnet18", 2, seed=0)
+    model = fresh_model("unet-resnet18")
     freeze(model, "encoder:2")
     for mode in (True, False, True):
         model.train(mode)
@@ -92,7 +93,7 @@ def test_frozen_levels_stay_in_eval_mode_through_mode_changes():
 @pytest.mark.parametrize("policy", ["encoder", "encoder:3"])
 def test_levels_are_unfrozen_deepest_first(name, policy):
     """Each call unfreezes the weights and statistics of one more level, the deepest first; in the end all levels train."""
-    model = build_model(name, 2, seed=0)
+    model = fresh_model(name)
     freeze(model, policy)
     count = 3 if policy.endswith("3") else 5
     for remaining in range(count - 1, -1, -1):
@@ -109,7 +110,7 @@ def test_levels_are_unfrozen_deepest_first(name, policy):
 @pytest.mark.parametrize("policy", ["none", "norm"])
 def test_no_frozen_level_to_unfreeze(policy):
     """If no level of the encoder is frozen, there is nothing to unfreeze, and other frozen parts stay frozen."""
-    model = build_model("unet-resnet18", 2, seed=0)
+    model = fresh_model("unet-resnet18")
     freeze(model, policy)
     before = model.parameter_counts()
     assert not model.unfreeze_level()
@@ -177,7 +178,7 @@ def test_unknown_policy_lists_the_known_ones():
 
 def test_norm_freezes_only_transferred_layers():
     """After the transfer of an encoder, freeze=norm freezes the encoder's normalisation layers and none of the new decoder's."""
-    model = build_model("unet-resnet18", 2, seed=0)
+    model = fresh_model("unet-resnet18")
     brought = [name for name in model.network.state_dict() if name.startswith("encoder.")]
     freeze(model, "norm", brought)
     held = {name for name, parameter in model.network.named_parameters() if not parameter.requires_grad}
@@ -194,7 +195,7 @@ def test_norm_freezes_only_transferred_layers():
 def test_frozen_parts_in_train_mode_are_those_of_a_script_that_only_sets_requires_grad(name, policy):
     """With frozen_norm=train the state after training equals, bit for bit, that of a plain torch script which sets requires_grad
     of the frozen parameters to False and nothing else: these stay, and their normalisation statistics move."""
-    model, script = build_model(name, 2, seed=0), build_model(name, 2, seed=0)
+    model, script = fresh_model(name), fresh_model(name)
     held = held_by(model, policy)
     freeze(model, policy, frozen_norm="train")
     for key, parameter in script.network.named_parameters():

@@ -1,9 +1,17 @@
+from functools import cache
+
 import pytest
 import torch
 import torchvision
 
 from segsweep.errors import UserError
-from segsweep.models.measure import measure
+from segsweep.models.measure import Cost, measure
+
+
+@cache
+def cost_at_256(name: str) -> Cost:
+    """Return the cost of a model with three classes at 256 px."""
+    return measure(name, 3, 256)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +29,7 @@ from segsweep.models.measure import measure
 )
 def test_multiply_adds_agree_with_independent_figures(name, encoder, head):
     """At 256 px, the multiply-adds of encoder and head are within 2 % of independent figures, which have one decimal."""
-    cost = measure(name, 3, 256)
+    cost = cost_at_256(name)
     assert cost.encoder_gmacs == pytest.approx(encoder, rel=0.02, abs=0.05)
     assert cost.head_gmacs == pytest.approx(head, rel=0.02, abs=0.05)
     assert cost.gmacs == pytest.approx(cost.encoder_gmacs + cost.head_gmacs)
@@ -34,7 +42,7 @@ def test_encoder_has_the_published_parameters(name):
     with torch.device("meta"):
         network = torchvision.models.get_model(name, weights=None)
     classifier = sum(p.numel() for p in (network.fc if name == "resnet50" else network.classifier).parameters())
-    assert measure(f"unet-{name}", 2, 64).encoder_parameters == published - classifier
+    assert cost_at_256(f"unet-{name}").encoder_parameters == published - classifier
 
 
 def test_encoder_has_the_published_multiply_adds():
@@ -53,7 +61,7 @@ def test_encoder_has_the_published_multiply_adds():
 )  # fmt: skip
 def test_output_stride_and_levels(name, stride, levels):
     """The output stride is the factor by which the encoder shrinks the image; the levels are those that can be frozen."""
-    cost = measure(name, 2, 128)
+    cost = cost_at_256(name)
     assert (cost.output_stride, cost.encoder_levels) == (stride, levels)
 
 

@@ -12,8 +12,8 @@ OF_SMP = [f"{decoder}-{ENCODERS.get(decoder, 'resnet18')}" for decoder in DECODE
 OTHERS = ["unet16", "deeplabv3-mobilenet_v3_large", "lraspp-mobilenet_v3_large", "cutdenseaspp-densenet121"]
 
 
-def images(name: str, px: int = 64) -> torch.Tensor:
-    side = 2 * px if name.startswith("pan") else px  # pyramid attention halves a map three more times
+def images(name: str, px: int = 32) -> torch.Tensor:
+    side = 4 * px if name.startswith("pan") else px  # pyramid attention halves a map three more times
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 

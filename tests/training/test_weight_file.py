@@ -1,11 +1,13 @@
 """Weight files as people have them: weights that are read, listed, and refused."""
 
 import argparse
+from functools import cache
 
 import pytest
 import timm
 import torch
 import torchvision
+from fresh_models import fresh_model
 from safetensors.torch import save_file
 
 from segsweep.errors import UserError
@@ -35,6 +37,12 @@ def marked(network: torch.nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
     return dict(network.state_dict())
 
 
+@cache
+def resnet18(seed: int) -> dict[str, torch.Tensor]:
+    """Return the marked state of torchvision's ResNet-18. Read only."""
+    return marked(torchvision.models.resnet18(weights=None), seed)
+
+
 WRAPPED = {  # how a file holds the whole model's state
     "as it is": lambda s: s,
     "DataParallel": lambda s: below("module.", s),
@@ -57,11 +65,23 @@ def test_a_whole_model_is_read_through_any_wrapper(tmp_path, how, scope):
     source = marked(build_model(INTEGER, 2, seed=7).network)
     torch.save(WRAPPED[how](source), tmp_path / "w.pth")
     check_file(tmp_path / "w.pth", build_on_meta(INTEGER, 2), scope)
-    model = build_model(INTEGER, 2, seed=0)
+    model = fresh_model(INTEGER)
     report = load_file_weights(model, read_weight_file(tmp_path / "w.pth"), scope)
     moved = {"encoder": ("encoder.",), "all-but-classifier": ("encoder.", "decoder."), "all": ("",)}[scope]
     assert set(report.loaded) == {name for name in source if name.startswith(moved)}
     assert all(torch.equal(model.network.state_dict()[name], source[name]) for name in report.loaded)
+
+
+@cache
+def deepest_features() -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images and the features (B, 512, 2, 2) that torchvision's marked ResNet-18 computes from them."""
+    with torch.device("meta"):
+        network = torchvision.models.resnet18(weights=None)
+    network.load_state_dict(resnet18(0), assign=True)
+    network.fc, network.avgpool = torch.nn.Identity(), torch.nn.Identity()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        return images, network.eval()(images).reshape(2, 512, 2, 2)
 
 
 PUBLISHERS = {  # how a file holds an encoder's state, and what of it must be listed as unused
@@ -93,18 +113,14 @@ def numbered(state):
 @pytest.mark.parametrize("how", PUBLISHERS)
 def test_an_encoders_file_gives_the_publishers_features(tmp_path, how):
     """After loading, the encoder's deepest features equal those of the network that wrote the file."""
-    network = torchvision.models.resnet18(weights=None)
-    source = marked(network)
     wrap, unused = PUBLISHERS[how]
-    weights = through_a_file(wrap(source), tmp_path)
-    model = build_model(PUBLISHED, 2, seed=0)
+    weights = through_a_file(wrap(dict(resnet18(0))), tmp_path)
+    model = fresh_model(PUBLISHED)
     report = load_file_weights(model, weights, "all-but-classifier")
     assert set(report.unused) == unused
-    images = torch.rand(2, 3, 64, 64)
+    images, expected = deepest_features()
     with torch.no_grad():
         found = model.eval().encoder(images)[-1]
-        network.fc, network.avgpool = torch.nn.Identity(), torch.nn.Identity()
-        expected = network.eval()(images).reshape(found.shape)
     assert expected.std() > 0
     torch.testing.assert_close(found, expected)
 
@@ -122,8 +138,8 @@ def test_an_encoders_file_gives_the_publishers_features(tmp_path, how):
 )
 def test_of_two_networks_the_one_that_its_method_evaluates_is_read(tmp_path, wrap, chosen):
     """MoCo's query encoder, DINO's teacher and the network without momentum are read; the others are listed."""
-    sources = [marked(torchvision.models.resnet18(weights=None), seed) for seed in range(2)]
-    model = build_model(PUBLISHED, 2, seed=0)
+    sources = [dict(resnet18(seed)) for seed in range(2)]
+    model = fresh_model(PUBLISHED)
     report = load_file_weights(model, through_a_file(wrap(*sources), tmp_path), "encoder")
     assert torch.equal(model.encoder.bn1.weight, sources[chosen]["bn1.weight"])
     assert len(report.unused) == len(sources[0]) + 2  # the other network, and the classifier of this one
@@ -131,12 +147,12 @@ def test_of_two_networks_the_one_that_its_method_evaluates_is_read(tmp_path, wra
 
 def test_of_two_different_networks_the_study_must_choose(tmp_path):
     """Two dictionaries that both fit and differ are refused by name, with the way to choose; the chosen one is read."""
-    sources = [marked(torchvision.models.resnet18(weights=None), seed) for seed in range(2)]
+    sources = [dict(resnet18(seed)) for seed in range(2)]
     path = tmp_path / "w.pth"
     torch.save({"state_dict": sources[0], "state_dict_ema": sources[1]}, path)
     with pytest.raises(UserError, match=r"w\.pth: holds several .* 'state_dict', 'state_dict_ema'; choose .*@prefix=NAME"):
         check_file(path, build_on_meta(PUBLISHED, 2), "encoder")
-    model = build_model(PUBLISHED, 2, seed=0)
+    model = fresh_model(PUBLISHED)
     load_file_weights(model, read_weight_file(path, "state_dict_ema"), "encoder")
     assert torch.equal(model.encoder.bn1.weight, sources[1]["bn1.weight"])
     with pytest.raises(UserError, match="no name begins with 'teacher'; names begin with state_dict, state_dict_ema"):
@@ -146,7 +162,7 @@ def test_of_two_different_networks_the_study_must_choose(tmp_path):
 def test_of_two_networks_the_one_that_fits_is_read():
     """If only one of several dictionaries fits the model, it is read, and the others are listed."""
     fits, other = (marked(torchvision.models.get_model(name, weights=None)) for name in ("resnet18", "mobilenet_v2"))
-    model = build_model(PUBLISHED, 2, seed=0)
+    model = fresh_model(PUBLISHED)
     report = load_file_weights(model, below("small.", other) | below("big.", fits), "encoder")
     assert report.prefix == "big."
     assert "below 'big.'" in str(report)
@@ -297,14 +313,14 @@ def test_no_weight_in_the_scope_stays_unused(name):
         assert load_file_weights(build_model(PUBLISHED, 2, 0), source, "all-but-classifier").unused[-1] == name
         return
     with pytest.raises(UserError, match="has module.{}.*, which the model lacks".format(name.replace(".", r"\."))):
-        load_file_weights(build_model(PUBLISHED, 2, seed=0), below("module.", source), "all-but-classifier")
+        load_file_weights(fresh_model(PUBLISHED), below("module.", source), "all-but-classifier")
 
 
 def test_missing_counters_are_filled():
     """A file from before the introduction of counters gets zeros, also of a whole model; a file that lacks some is refused."""
     source = build_model(PUBLISHED, 2, seed=7).network.state_dict()
     without = {name: tensor for name, tensor in source.items() if not name.endswith("num_batches_tracked")}
-    model = build_model(PUBLISHED, 2, seed=0)
+    model = fresh_model(PUBLISHED)
     model.encoder.bn1.num_batches_tracked += 5
     assert not load_file_weights(model, below("module.", without), "all").kept
     assert int(model.encoder.bn1.num_batches_tracked) == 0
@@ -319,7 +335,7 @@ def test_half_precision_is_read_as_float32(tmp_path):
         name: t.half() if t.is_floating_point() else t for name, t in build_model(INTEGER, 2, 7).network.state_dict().items()
     }
     save_file(below("module.", source), tmp_path / "w.safetensors")
-    model = build_model(INTEGER, 2, seed=0)
+    model = fresh_model(INTEGER)
     load_file_weights(model, read_weight_file(tmp_path / "w.safetensors"), "all")
     after = model.network.state_dict()
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in after.values())
