@@ -48,12 +48,12 @@ def run_one(writer: RecordWriter, identity: str, epochs: int = 2, status: str = 
     writer.end(identity, status, {"val_iou": 0.2}, {"images": rows})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write() -> Callable[..., None]:
     return run_one
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def begin() -> Callable[[Path], RecordWriter]:
     """Return a function that opens and declares a study; a writer outside a `with` block is left as by a killed driver."""
 
@@ -70,17 +70,17 @@ def killed(writer: RecordWriter) -> None:
     writer._release()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kill() -> Callable[[RecordWriter], None]:
     return killed
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start_columns() -> Callable[..., dict[str, Any]]:
     return columns
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def epoch_row() -> Callable[..., dict[str, Any]]:
     return epoch
 
@@ -96,6 +96,6 @@ def without_checksums(folder: Path) -> None:
         lines.write_text("".join(json.dumps(row) + "\n" for row in read_lines(lines)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def as_earlier() -> Callable[[Path], None]:
     return without_checksums

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from segsweep.errors import UserError
-from segsweep.records import load
+from segsweep.records import Records, load
 from segsweep.records.damage import DamagedRecordsError
 from segsweep.records.query import with_all_rows
 from segsweep.records.schema import TABLES
@@ -25,10 +25,10 @@ HARMLESS = ("driver.json", "part.json")  # the driver's host and pid; a copy of 
 RUN_AGAIN = "run the study's command again"
 
 
-@pytest.fixture
-def study(tmp_path, begin, kill, write, start_columns, epoch_row) -> Path:
-    """Two parts, lines of an ended and a running trial, a stage, a plan, choices; the driver was killed."""
-    folder = tmp_path / "s"
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory, begin, kill, write, start_columns, epoch_row) -> Path:
+    """Two parts, lines of an ended and a running trial, a stage, a plan, choices; the driver was killed. Read only."""
+    folder = tmp_path_factory.mktemp("undamaged") / "s"
     writer = begin(folder)
     rows = [{**start_columns(name), "status": "not_run"} for name in ("a", "b", "c", "ended", "waits")]
     writer.plan(rows, ["g"])
@@ -49,6 +49,18 @@ def study(tmp_path, begin, kill, write, start_columns, epoch_row) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def whole(undamaged: Path) -> Records:
+    """The records of this study."""
+    return load(undamaged)
+
+
+@pytest.fixture
+def study(undamaged: Path, tmp_path: Path) -> Path:
+    """A copy of this study."""
+    return Path(shutil.copytree(undamaged, tmp_path / "s"))
+
+
 def assert_equal(left, right) -> None:
     for table in (*TABLES, *map(with_all_rows, TABLES)):
         pd.testing.assert_frame_equal(getattr(left, table), getattr(right, table), obj=table)
@@ -61,9 +73,9 @@ def flipped(content: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def test_no_flipped_bit_goes_unnoticed(study):
+def test_no_flipped_bit_goes_unnoticed(study, whole):
     """After any flipped bit in any file, records read as before, or one line names the file and the remedy."""
-    whole, rng = load(study), random.Random(0)
+    rng = random.Random(0)
     files = sorted(path for path in study.rglob("*") if path.is_file() and path.stat().st_size)
     files = [file for file in files if file.name in HARMLESS] + [file for file in files if file.name not in HARMLESS] * FLIPS
     for file in files[:FLIPS]:
@@ -93,12 +105,12 @@ def test_no_flipped_bit_goes_unnoticed(study):
     ],
 )
 @pytest.mark.parametrize("how", ["flipped", "missing", "cut"])
-def test_a_start_sets_damage_aside_and_reports_it(study, name, lost, how):
+def test_a_start_sets_damage_aside_and_reports_it(study, whole, name, lost, how):
     """Readers refuse damaged or missing files; the next driver sets them aside, reports them, and keeps everything else.
 
     No row of a damaged file is shown, nor an older row of the same trials, so that they run again.
     """
-    whole, file = load(study), study / name
+    file = study / name
     content = file.read_bytes()
     if how == "missing":
         file.unlink()
@@ -173,9 +185,8 @@ def test_the_copy_in_wandb_is_offered(study):
         load(study)
 
 
-def test_records_of_an_earlier_version_get_checksums(study, as_earlier):
+def test_records_of_an_earlier_version_get_checksums(study, whole, as_earlier):
     """Records without checksums are readable, and get them at the next start; then every flipped bit is detected."""
-    whole = load(study)
     as_earlier(study)
     assert_equal(load(study), whole)
     with RecordWriter(study) as writer:

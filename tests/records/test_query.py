@@ -20,10 +20,11 @@ def confirm(writer: RecordWriter, start_columns, identity: str, test_iou: float 
     writer.end(identity, "finished", {"test_iou": test_iou}, tables)
 
 
-@pytest.fixture
-def study(tmp_path, begin, start_columns, write, epoch_row):
-    """A study in `runs/` with confirmed runs in a part and in lines, a tuning trial, a stage and a running trial."""
-    writer = begin(tmp_path / "runs" / "s")
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, begin, start_columns, write, epoch_row):
+    """A study in `runs/` with confirmed runs in a part and in lines, a tuning trial, a stage and a running trial. Read only."""
+    folder = tmp_path_factory.mktemp("queried") / "runs" / "s"
+    writer = begin(folder)
     writer.start("stages", "g", {"study": "s", "stage_id": "g", "stage": "supervised:pets"})
     writer.end("g", "finished", {"key": "k"})
     writer.start("scores", "scored", {"study": "s", "score_id": "scored", "source": "supervised:pets"})
@@ -35,8 +36,14 @@ def study(tmp_path, begin, start_columns, write, epoch_row):
     write(writer, "tuned", epochs=3)
     writer.start("trials", "runs now", start_columns("runs now"))
     writer.epoch("runs now", epoch_row(1))
-    yield tmp_path / "runs" / "s"
+    yield folder
     writer.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def loaded(study):
+    """The records of this study."""
+    return records.load(study)
 
 
 def test_a_query_over_all_studies_in_runs(study, monkeypatch):
@@ -63,10 +70,10 @@ def test_a_query_over_loaded_records(study):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_table_can_be_queried(study, table):
+def test_every_table_can_be_queried(loaded, table):
     """Each table has all rows and columns of its data frame."""
-    data = getattr(records.load(study), table)
-    answer = records.sql(f"select * from {table}", study)
+    data = getattr(loaded, table)
+    answer = records.sql(f"select * from {table}", loaded)
     assert list(answer.columns) == list(data.columns)
     assert len(answer) == len(data) > 0
     identity = identity_column(table)
@@ -107,10 +114,10 @@ def test_rows_of_several_studies_are_concatenated(study, tmp_path, begin, start_
         ("", r"tables: "),
     ],
 )
-def test_a_bad_query_lists_tables_and_columns(study, query, message):
+def test_a_bad_query_lists_tables_and_columns(loaded, query, message):
     """A failing query raises one line: DuckDB's reason, the tables, the nearest columns, and the query that lists all."""
     with pytest.raises(UserError, match=message) as caught:
-        records.sql(query, study)
+        records.sql(query, loaded)
     assert "\n" not in str(caught.value)
 
 
@@ -132,14 +139,14 @@ def test_a_bad_query_lists_tables_and_columns(study, query, message):
         "select * from secret",
     ],
 )
-def test_a_query_reaches_nothing_else(study, tmp_path, monkeypatch, query):
+def test_a_query_reaches_nothing_else(loaded, tmp_path, monkeypatch, query):
     """No query writes or reads a file, loads an extension, lifts these limits, or sees variables of the process."""
     monkeypatch.chdir(tmp_path)
-    secret = records.load(study).trials  # noqa: F841
+    secret = loaded.trials  # noqa: F841
     (tmp_path / "there.csv").write_text("a,b\n1,2\n")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=r"^sql: "):
-        records.sql(query, study)
+        records.sql(query, loaded)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -151,12 +158,12 @@ def test_a_query_reaches_nothing_else(study, tmp_path, monkeypatch, query):
         "select * from trials where Freeze='none'",
     ],
 )
-def test_freeze_without_quotes_is_explained(study, query):
+def test_freeze_without_quotes_is_explained(loaded, query):
     """If a query fails at the column `freeze`, the message explains it; with quotes the query works."""
     with pytest.raises(UserError, match=r'syntax error .*; "freeze" is a keyword of SQL: write the column in double quotes; '):
-        records.sql(query, study)
+        records.sql(query, loaded)
     with pytest.raises(UserError) as caught:
-        records.sql("""select "freeze", 'freeze' from trials where""", study)
+        records.sql("""select "freeze", 'freeze' from trials where""", loaded)
     assert "keyword of SQL" not in str(caught.value)
 
 
@@ -181,13 +188,13 @@ def test_no_other_column_is_a_keyword_of_sql():
         "select image from counts where predicted >= true",
     ],
 )
-def test_the_column_true_of_counts_needs_its_quotes(study, query):
+def test_the_column_true_of_counts_needs_its_quotes(loaded, query):
     """Without quotes `true` is a constant, whose sum counts rows: such a query over `counts` is refused."""
     with pytest.raises(
         UserError, match=r'^sql: "true" is a column of counts and a keyword of SQL: write the column in double quotes'
     ):
-        records.sql(query, study)
-    assert records.sql('select sum(hit) / sum("true") as recall from counts', study)["recall"].item() == pytest.approx(7 / 9)
+        records.sql(query, loaded)
+    assert records.sql('select sum(hit) / sum("true") as recall from counts', loaded)["recall"].item() == pytest.approx(7 / 9)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +212,9 @@ def test_the_column_true_of_counts_needs_its_quotes(study, query):
         "select 'from counts' from trials where true",
     ],
 )
-def test_true_as_a_constant_is_allowed(study, query):
+def test_true_as_a_constant_is_allowed(loaded, query):
     """Strings, comments, comparisons with `true`, and queries over tables other than `counts` are answered."""
-    records.sql(query, study)
+    records.sql(query, loaded)
 
 
 def test_a_study_is_queried_once(study, tmp_path, monkeypatch):
@@ -216,7 +223,8 @@ def test_a_study_is_queried_once(study, tmp_path, monkeypatch):
     advice = "both hold the study 's', whose rows would count twice; name the studies to query, with only one of these two$"
     with pytest.raises(UserError, match=f"^{study} and {study}: {advice}"):
         records.sql(QUESTION, study, records.load(study))
-    shutil.copytree(study, tmp_path / "runs" / "copy")
+    for name in ("copy", "s"):
+        shutil.copytree(study, tmp_path / "runs" / name)
     with pytest.raises(UserError, match=f"^runs/copy and runs/s: {advice}"):
         records.sql(QUESTION)
 
