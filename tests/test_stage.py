@@ -53,7 +53,12 @@ def context(tmp_path) -> ExecutionContext:
 @pytest.fixture
 def data(tmp_path, context) -> str:
     """The key of a prepared dataset of 20 drawn images with three classes."""
-    folder = tmp_path / "drawn"
+    return write_data(tmp_path, context)
+
+
+def write_data(root: Path, context: ExecutionContext) -> str:
+    """Write and prepare this dataset, and return its key."""
+    folder = root / "drawn"
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -423,16 +428,27 @@ def test_supervised_stage_starts_from_a_self_supervised_encoder(data, context, m
     assert all(torch.equal(starts[0][f"encoder.{name}"], value) for name, value in given.items())
 
 
-def small_stem(data: str, model: str = "resnet18", parent: StageSpec | None = None) -> StageSpec:
-    spec = simclr(data, model, parent)
+def small_stem(data: str) -> StageSpec:
+    spec = replace(simclr(data, "resnet18"), stage=Stage("simclr", "drawn", limit=8))
     return replace(spec, settings={**spec.settings, "stem": "small", "epochs": 1})
 
 
-def test_a_stage_with_the_small_stem_provides_no_stem(data, context, monkeypatch):
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> tuple[ExecutionContext, str, StageSpec, Finished, dict[str, torch.Tensor]]:
+    """A stage with the small stem: its context, data, specification and outcome, and the weights at the start of its training."""
+    folder = tmp_path_factory.mktemp("small")
+    context = ExecutionContext(FolderStore(folder / "store"), Device("cpu", 1))
+    first = small_stem(write_data(folder, context))
+    with pytest.MonkeyPatch.context() as patch:
+        starts = starts_of(patch, "pretrain")
+        _, outcome = build(first, context)
+    return context, first.data, first, outcome, starts[0]
+
+
+def test_a_stage_with_the_small_stem_provides_no_stem(small):
     """It trains a 3x3 convolution and provides no stem, so the next model starts with a random stem."""
-    starts = starts_of(monkeypatch, "pretrain")
-    _, outcome = build(small_stem(data), context)
-    assert starts[0]["encoder.conv1.weight"].shape == (64, 3, 3, 3)
+    *_, outcome, begun = small
+    assert begun["encoder.conv1.weight"].shape == (64, 3, 3, 3)
     assert outcome.facts["stem"] == "small"
     encoder, given = build_encoder("resnet18", 0).state_dict(), weights_of(outcome)
     assert encoder.keys() - given.keys() == {name for name in encoder if name.startswith(("conv1.", "bn1."))}
@@ -444,13 +460,12 @@ def test_a_stage_with_the_small_stem_provides_no_stem(data, context, monkeypatch
 
 
 @pytest.mark.parametrize("kind", ["simclr", "supervised"])
-def test_a_stage_after_the_small_stem_trains_a_usual_one(data, context, monkeypatch, kind):
+def test_a_stage_after_the_small_stem_trains_a_usual_one(small, monkeypatch, kind):
     """The second stage starts with a random 7x7 convolution before the first one's levels, and provides a whole encoder."""
-    first = small_stem(data)
-    _, parent = build(first, context)
+    context, data, first, parent, _ = small
     starts = starts_of(monkeypatch, "pretrain" if kind == "simclr" else "train")
     second = simclr(data, "resnet18", first) if kind == "simclr" else supervised(data, first, "unet-resnet18")
-    second = replace(second, settings={**second.settings, "epochs": 1})
+    second = replace(second, stage=replace(second.stage, limit=8), settings={**second.settings, "epochs": 1})
     _, outcome = build(second, context, parent.artifact.key)
     given, begun = weights_of(parent), starts[0]
     assert torch.equal(begun["encoder.conv1.weight"], build_encoder("resnet18", second.seed).conv1.weight) or kind == "supervised"

@@ -574,9 +574,10 @@ def test_a_frozen_random_encoder_is_calibrated_once(data, context):
 def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
     """With a source that has the small stem, `freeze=encoder` trains a random stem, and nothing else of the encoder."""
     settings = stage_settings(Settings.build(ssl_epochs=1, batch_size=4, image_px=IMAGE_PX, precision="float32"), Stage("simclr"))
-    spec = StageSpec(Stage("simclr", "drawn"), "resnet18", 0, data, {**settings, "stem": "small"})
+    spec = StageSpec(Stage("simclr", "drawn", limit=8), "resnet18", 0, data, {**settings, "stem": "small"})
     *_, source = build_stage(spec, None, context)
-    trial = make(data, "confirm", stage=spec, source="simclr:drawn", architecture="unet-resnet18", freeze="encoder")
+    narrow = {"architecture": "unet-resnet18", "freeze": "encoder", "epochs": 1, "fraction": 0.5}
+    trial = make(data, "confirm", stage=spec, source="simclr:drawn@8", **narrow)
     started, _, _ = run(trial, context, source.artifact.key)
     final, given = (
         load_weights(folder / WEIGHTS_FILE)[0] for folder in (model_in_store(trial, context).folder, source.artifact.folder)

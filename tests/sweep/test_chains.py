@@ -1,6 +1,7 @@
 """Chains of stages in whole studies: each stage is trained once, for all trials that need it."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from segsweep.data.manifest import hash_file
 from segsweep.errors import UserError
 from segsweep.models import pretrained
 from segsweep.models.architectures import build_encoder, build_model
-from segsweep.records import Records
+from segsweep.records import Records, load
 from segsweep.report.text import table_text
 from segsweep.stage import STAGE_BUILDERS, Built, StageSteps
 from segsweep.training.checkpoint import save_weights
@@ -27,7 +28,7 @@ def run(study: Study, folder: Path) -> Records:
     return segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chains(tiny_study: Study, boxes: Path) -> Study:
     """Three sources with a common beginning and one without, one confirmed run each."""
     far = f"folder:{boxes}"
@@ -48,11 +49,16 @@ def chains(tiny_study: Study, boxes: Path) -> Study:
     )
 
 
-def test_a_shared_prefix_is_trained_once(chains: Study, boxes: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def chained(chains: Study, run_once: Callable[[str, Study], Path]) -> Records:
+    """The records of this study."""
+    return load(run_once("chains", chains) / "runs" / "chains")
+
+
+def test_a_shared_prefix_is_trained_once(chained: Records, boxes: Path) -> None:
     """Three chains of one, two and three stages with a common beginning train three stages, each once; other chains train their
     own."""
-    records = run(chains, tmp_path)
-    far = f"folder:{boxes}"
+    records, far = chained, f"folder:{boxes}"
     assert sorted(records.stages["stage"]) == sorted(
         [
             f"simclr:{far}",
@@ -67,9 +73,9 @@ def test_a_shared_prefix_is_trained_once(chains: Study, boxes: Path, tmp_path: P
     assert sorted(map(tuple, epochs)) == [(1,), (1,), (1, 2), (1, 2)]
 
 
-def test_stages_record_their_quality(chains: Study, tmp_path: Path) -> None:
+def test_stages_record_their_quality(chained: Records) -> None:
     """Self-supervised stages record matches and losses of every epoch, supervised stages their validation IoU."""
-    records = run(chains, tmp_path)
+    records = chained
     stages = records.stages.set_index("stage")
     alone = stages.index.str.rpartition("+").get_level_values(2).str.startswith("simclr")
     assert stages.loc[alone, "contrastive_accuracy"].between(0, 1).all()
@@ -96,9 +102,9 @@ def test_images_without_masks_are_a_self_supervised_source(tiny_study: Study, bo
         run(wrong, tmp_path)
 
 
-def test_the_table_lists_the_sources_with_their_quality(chains: Study, tmp_path: Path) -> None:
+def test_the_table_lists_the_sources_with_their_quality(chained: Records) -> None:
     """Below the table, every trained stage is listed with its quality, so that a bad model is not mistaken for a bad domain."""
-    text = table_text(run(chains, tmp_path))
+    text = table_text(chained)
     below = text.partition("Sources as trained:")[2]
     assert below.count("simclr:") >= 3
     assert "contrastive" in below
@@ -106,9 +112,9 @@ def test_the_table_lists_the_sources_with_their_quality(chains: Study, tmp_path:
 
 def test_a_file_whose_encoder_fits_begins_a_self_supervised_chain(tiny_study: Study, boxes: Path, tmp_path: Path) -> None:
     """Before `simclr`, only the encoder of a file is used, so the file may be of another architecture."""
-    model = build_model("unetplusplus-resnet18", 3, seed=0)
+    model = build_model("unetplusplus-mobilenet_v2", 3, seed=0)
     save_weights(model.network.state_dict(), tmp_path / "w.safetensors")
-    fixed = {**tiny_study.fixed, "architecture": "unet-resnet18", "learning_rate": 1e-3, "epochs": 1, "ssl_epochs": 1}
+    fixed = {**tiny_study.fixed, "architecture": "unet-mobilenet_v2", "learning_rate": 1e-3, "epochs": 1, "ssl_epochs": 1}
     source = f"file:{tmp_path / 'w.safetensors'}+simclr:folder:{boxes}@8"
     study = replace(tiny_study, compare={"source": [source]}, tune={}, fixed=fixed, seeds=1)
     records = run(study, tmp_path)
