@@ -126,6 +126,13 @@ def _one_thread() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _one_measured_call() -> None:
+    """Measure a model's speed in one call instead of many, if that module is loaded: every new store measures again."""
+    if (speed := sys.modules.get("segsweep.training.speed")) is not None:
+        speed.MEASURED_SECONDS = 0.0
+
+
 def write_folder(folder: Path, count: int, seed: int, shape: str) -> Path:
     """Write a dataset of bright figures on dark ground in the layout of `folder:PATH`."""
     rng = np.random.default_rng(seed)

@@ -24,7 +24,8 @@ def roots(tmp_path: Path) -> DataRoots:
 
 
 def study(target: str = "pets", sources: tuple[str, ...] = ("random", WANTED), **values: object) -> Study:
-    return Study("s", Target(target, **values), compare={"source": list(sources), "freeze": ["none"]})  # type: ignore[arg-type]
+    compare, fixed = {"source": list(sources), "freeze": ["none"]}, {"architecture": "unet4", "image_px": 32}
+    return Study("s", Target(target, **values), compare=compare, fixed=fixed)  # type: ignore[arg-type]
 
 
 def sources_of(changed: Study) -> list[str]:

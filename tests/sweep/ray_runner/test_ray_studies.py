@@ -24,6 +24,7 @@ def measured(records: Records) -> pd.DataFrame:
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.slow  # the contract of runners has the same with eight trials
 @pytest.mark.timeout(120)
 def test_twenty_trials_share_one_stage(tiny_study: Study, tmp_path: Path, boxes: Path) -> None:
     """With twenty tuning trials that need one stage, it is built once, and none of them starts before it is built."""
