@@ -17,6 +17,12 @@ def versions() -> str:
     return f"segsweep {segsweep_version()} ({others}, Python {platform.python_version()})"
 
 
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python, of segsweep, and of the packages on which numbers depend most, by name."""
+    packages = ("segsweep", *SHOWN, "numpy")
+    return {"python": platform.python_version(), **{name: _installed(name) for name in packages}}
+
+
 def _installed(package: str) -> str:
     try:
         return version(package)

@@ -110,7 +110,8 @@ class Study:
         trials_per_cell: Number of tuning trials per cell, at least 1. None: every combination if all tuned axes list their
             values, otherwise 8.
         seeds: Number of confirmed runs per cell, at least 1.
-        source_seeds: Number of models per source, each trained with another seed; at least 1.
+        source_seeds: Number of models per source, each trained with another seed; at least 1. Confirmed runs use them in turn, so
+            `seeds` must be a multiple of it if the study trains sources.
         source_trials: Number of learning rates at which the supervised stages of each source are trained; the source's validation
             split chooses one. With 1, stages use the setting `source_learning_rate`. The rates come from the range of
             `source_learning_rate` in `tune`, otherwise from that of `learning_rate`.

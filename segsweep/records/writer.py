@@ -226,10 +226,13 @@ class RecordWriter:
         append_line(self.folder / INDEX, {"kind": "choices", "count": self._choices}, durable=True)
 
     @_report_disk_errors
-    def declare(self, study: Mapping[str, Any]) -> str:
-        """Write the declaration of the study with all its starts, and return the permanent identity of these records."""
+    def declare(self, study: Mapping[str, Any], facts: Mapping[str, Any] = MappingProxyType({})) -> str:
+        """Write the declaration of the study with all its starts, and return the permanent identity of these records.
+
+        `facts` describe this start, beside its time, host and process.
+        """
         earlier = read_study(self.folder) if declared(self.folder) else {}
-        start = {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+        start = {"at": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **facts}
         identity: str = earlier.get("records_id") or self._index.study.get("records_id") or uuid4().hex
         begin_index(self.folder, {**study, "records_id": identity})
         write_object(self.folder / STUDY, {**study, "records_id": identity, "starts": [*earlier.get("starts", []), start]})

@@ -11,7 +11,9 @@ from segsweep.records.study_records import Records
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.rows import planned_rows
 
-OF_NO_TRIAL = ("schema_version", "segsweep", "records_id", "starts", "store", "cells", "published")  # do not affect any trial
+OF_NO_TRIAL = (  # parts of a declaration that do not affect any trial
+    *("schema_version", "segsweep", "question", "records_id", "starts", "store", "cells", "published"),
+)
 SHOWN, LONGEST = 3, 60  # differences in a line; characters of a value
 
 

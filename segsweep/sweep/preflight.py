@@ -6,13 +6,14 @@ from segsweep.sweep.options import Options
 from segsweep.sweep.preparation import check_prepared, prepare_all
 from segsweep.sweep.setting_checks import check_settings
 from segsweep.sweep.source_checks import check_sources
-from segsweep.sweep.study_checks import check_names, check_processes, check_user_objects
+from segsweep.sweep.study_checks import check_names, check_processes, check_source_seeds, check_user_objects
 
 
 def check_study(study: Study, options: Options) -> None:
-    """Raise `UserError` for missing user objects, names that cannot be built, and too many processes. Reads no data."""
+    """Raise `UserError` for missing user objects, impossible names or numbers of seeds, and too many processes. Reads no data."""
     check_user_objects(study)
     check_names(study)
+    check_source_seeds(study)
     check_processes(study, options)
 
 

@@ -36,6 +36,7 @@ from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.preflight import check_data, check_study
 from segsweep.sweep.progress import View
+from segsweep.sweep.provenance import question_of_script, start_facts
 from segsweep.sweep.published_weights import check_published
 from segsweep.sweep.resume import resume_state
 from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
@@ -165,7 +166,8 @@ def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: Sessi
     for line in writer.notices:
         config.notify(line)
     before = load(writer.folder) if declared(writer.folder) else None
-    records_id = writer.declare({**declaration(plan), "store": catalog.store.location})
+    declared_now = {**declaration(plan), "question": question_of_script(), "store": catalog.store.location}
+    records_id = writer.declare(declared_now, start_facts(runner))
     records = load(writer.folder) if before is None else before
     outage = _outage(config, writer.folder)
     lost = lost_models(records.all_trials, catalog.store, set_aside=True)

@@ -1,4 +1,4 @@
-"""Checks of a study that need no data: missing user objects, names that cannot be built, too many processes."""
+"""Checks of a study that need no data: missing user objects, names that cannot be built, numbers of seeds, too many processes."""
 
 from collections.abc import Sequence
 
@@ -85,6 +85,19 @@ def _one_logit(study: Study, cell: Settings) -> bool:
 def _treats_levels_apart(study: Study, cell: Settings) -> bool:
     """Return whether some trial of a cell trains the levels of its encoder differently."""
     return any(value != usual for axis, usual in BY_LEVEL.items() for value in tuned_values(study, axis, getattr(cell, axis)))
+
+
+def check_source_seeds(study: Study) -> None:
+    """Raise `UserError` if confirmed runs cannot use every model of a source equally often; scores are averaged by model."""
+    trains = any(stage.trains for _, cell in study.cells() for stage in cell.chain.stages)
+    models, seeds = study.source_seeds, study.seeds
+    if trains and seeds % models:
+        lower = seeds - seeds % models
+        allowed = f"{lower} or {lower + models}" if lower else f"{models}"
+        raise UserError(
+            f"study {study.name}: seeds={seeds}: confirmed runs use the source_seeds={models} models of a source in turn, so "
+            f"seeds must be a multiple of {models}; give seeds={allowed}, or source_seeds=1"
+        )
 
 
 def check_processes(study: Study, options: Options) -> None:

@@ -114,6 +114,8 @@ BY_SETTING: Mapping[str, tuple[dict[str, Any], list[str]]] = {  # mistakes in a 
     "--store /proc/none: cannot be created": ({}, ["--store", "/proc/none"]),
     "--wandb online: there is no key": ({}, ["--wandb", "online"]),
     "--wandb-project a/b/c": ({}, ["--wandb-project", "a/b/c"]),
+    "study s: seeds=3: confirmed runs use the source_seeds=2 models of a source in turn": ({"source_seeds": 2, "seeds": 3}, []),
+    "study s: seeds=1: confirmed runs use the source_seeds=2 models": ({}, ["--set", "source_seeds=2"]),
     "architecture 'own:net'": ({"fixed": {"architecture": NET}}, []),
 }
 BY_FILES: Mapping[str, Change] = {  # unusable folders
@@ -248,7 +250,7 @@ CHANGED: Mapping[str, tuple[dict[str, Any], str]] = {
     "a setting of stages": ({"fixed": {"source_learning_rate": 0.02}}, "learning_rate=0.02"),
     "a tuned range": ({"tune": {"learning_rate": Uniform(1e-4, 2e-2)}}, "0.02"),
     "the number of seeds": ({"seeds": 2}, "seeds: 2"),
-    "the number of source seeds": ({"source_seeds": 2}, "source_seeds: 2"),
+    "the number of source seeds": ({"source_seeds": 2, "seeds": 2}, "source_seeds: 2"),
     "the number of trials": ({"trials_per_cell": 2}, "trials_per_cell: 2"),
     "the protocol": ({"of_target": {"protocol": "70-10-20"}}, "protocol=70-10-20"),
     "the foreground": ({"of_target": {"foreground": "background"}}, "foreground=background"),

@@ -22,7 +22,9 @@ from segsweep.records.lines import read_study, write_object
 from segsweep.records.parts import forget_choices, read_index
 from segsweep.records.query import with_all_rows
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
+from segsweep.records.wandb.destination import Destination
 from segsweep.records.wandb.options import MirrorOptions
+from segsweep.records.wandb.study_run import StudyRun
 from segsweep.records.wandb.send import Sender, transfer
 from segsweep.records.wandb.state import read_state
 from segsweep.records.writer import RecordWriter
@@ -99,6 +101,15 @@ def test_sending_again_changes_nothing(study, wandb_server):
     assert changes(wandb_server)
     send(study)
     assert changes(wandb_server) == {}
+
+
+def test_another_question_or_start_is_sent_with_the_next_change(finished: Path, tmp_path: Path) -> None:
+    """The question and the starts of a study do not change the digest of what is sent at its end; its declaration does."""
+    study = load(finished / "runs" / "tiny").study
+    destination = Destination.of(MirrorOptions("offline"), tmp_path)
+    run = StudyRun(destination, finished / "runs" / "tiny", images=False, known=None)
+    assert run._digest({**study, "question": "another", "starts": []}) == run._digest(study)
+    assert run._digest({**study, "seeds": 9}) != run._digest(study)
 
 
 @pytest.mark.usefixtures("wandb_server")

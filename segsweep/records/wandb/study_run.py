@@ -22,6 +22,7 @@ from segsweep.records.wandb.destination import Destination
 from segsweep.records.wandb.server import Known
 
 LOCAL = ("store", "starts")  # parts of a declaration that describe only this machine
+QUESTION = "question"  # part of a declaration that is sent, and whose change alone sends nothing again
 DECLARED = (PLAN, CHOICES)
 TABLE, PREDICTIONS = "table.csv", "predictions.png"
 STUDY = "study.json"
@@ -85,7 +86,8 @@ class StudyRun:
         shown = (*DECLARED, TABLE, *([PREDICTIONS] if self.images else []))
         files = {name: sha256((self.folder / name).read_bytes()).hexdigest() for name in shown if (self.folder / name).is_file()}
         parts = sorted(path.name for path in (self.folder / "parts").glob("*") if path.name.isdigit())
-        return digest({"study": _declaration(study), "files": files, "parts": parts, "images": self.images})
+        declared = {name: value for name, value in _declaration(study).items() if name != QUESTION}
+        return digest({"study": declared, "files": files, "parts": parts, "images": self.images})
 
     def _log_records(self, run: wandb.Run, study: Mapping[str, Any]) -> None:
         """Log the artifact from which records are read back, with the tables that W&B runs cannot hold."""
