@@ -73,7 +73,8 @@ def test_pages_show_the_template_as_it_is() -> None:
 
 def test_blocks_that_read_records_run(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page that read records run one after another, on the records of a small study."""
-    monkeypatch.setattr(segsweep.records, "load", lambda *_, **__: load(finished / "runs" / "tiny"))
+    for module in (segsweep, segsweep.records):
+        monkeypatch.setattr(module, "load", lambda *_, **__: load(finished / "runs" / "tiny"))
     executed = 0
     for path in pages():
         names: dict[str, Any] = {"__name__": "page", "load": segsweep.records.load}

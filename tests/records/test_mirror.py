@@ -24,9 +24,9 @@ from segsweep.records.query import with_all_rows
 from segsweep.records.schema import SCHEMA_VERSION, TABLES
 from segsweep.records.wandb.destination import Destination
 from segsweep.records.wandb.options import MirrorOptions
-from segsweep.records.wandb.study_run import StudyRun
 from segsweep.records.wandb.send import Sender, transfer
 from segsweep.records.wandb.state import read_state
+from segsweep.records.wandb.study_run import StudyRun
 from segsweep.records.writer import RecordWriter
 from segsweep.report.status import status_of
 
