@@ -67,7 +67,7 @@ def run(study: Study, folders: Folders, options: Options, mirror: MirrorOptions,
         print(write_report(records, folders.store.location), flush=True)
         for line in write_clips(records, folders.store.location):
             print(line)
-    print(f"\nResults: {records.folder} (predictions.png, table.csv, records); artifacts: {folders.store.location}")
+    print(f"\nResults: {records.folder} (report.html, table.csv, predictions.png, records); artifacts: {folders.store.location}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:
         console.print(f"{empty} cells have no result; the reasons are listed above")

@@ -28,10 +28,12 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
 
 
 def test_report_reads_the_records(copy_of_finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`report` prints the table and writes the table and the sheet of predictions."""
+    """`report` prints the table and writes the table, the sheet of predictions, and the page, which it names."""
     study = copy_of_finished / "runs" / "tiny"
     assert call("report", str(study)) == 0
-    assert (study / "table.txt").read_text().strip() == capsys.readouterr().out.strip()
+    table, page = capsys.readouterr().out.rsplit("\nPage: ", 1)
+    assert (study / "table.txt").read_text().strip() == table.strip()
+    assert Path(page.strip()).read_text().startswith("<!doctype html>")
     assert len((study / "table.csv").read_text().splitlines()) == 5
 
 

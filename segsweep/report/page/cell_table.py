@@ -51,11 +51,16 @@ class CellTable:
     columns: tuple[Column, ...]
     rows: tuple[CellRow, ...]
 
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether any cell has a verdict; otherwise the table has no column for it."""
+        return any(row.verdict for row in self.rows)
+
 
 def cell_table(table: CellTable) -> Markup:
     """Return the table with the tools that a script turns on: a filter, and copies as CSV and LaTeX."""
     scale = bar_scale([row.score for row in table.rows if row.score])
-    body = element("tbody", (_row(row, scale) for row in table.rows))
+    body = element("tbody", (_row(row, scale, table.has_verdicts) for row in table.rows))
     caption = element("caption", f"{len(table.rows)} {'cell' if len(table.rows) == 1 else 'cells'}", class_="hidden")
     return element(
         "div",
@@ -78,10 +83,11 @@ def _head(table: CellTable, scale: Scale | None) -> Markup:
     score = _heading(table.measure.lower(), table.measure, class_="n")
     interval = _heading("low", "95 %", "95 % interval over seeds and test images", class_="n")
     verdict = _heading("verdict", "verdict", "among the best: not beaten by any cell, all cells together at 95 %")
+    hint = verdict if table.has_verdicts else None
     hidden = element("span", "score, interval and seeds as a bar", class_="hidden")
     bar = element("th", hidden, bar_axis(scale) if scale else None, scope="col")
     others = [_other_heading(column, place, table.rows) for place, column in enumerate(table.columns)]
-    return element("thead", element("tr", axes, score, interval, verdict, bar, others))
+    return element("thead", element("tr", axes, score, interval, hint, bar, others))
 
 
 def _other_heading(column: Column, place: int, rows: Sequence[CellRow]) -> Markup:
@@ -95,12 +101,14 @@ def _heading(key: str, text: str, hint: str = "", class_: str | None = None) -> 
     return element("th", button, scope="col", data_key=key, data_high=high, title=hint or None, class_=class_)
 
 
-def _row(row: CellRow, scale: Scale | None) -> Markup:
+def _row(row: CellRow, scale: Scale | None, has_verdict: bool) -> Markup:
     first, *others = row.settings or ("",)
     more = element("small", ", ".join(others), class_="more", aria_hidden="true") if others else None
-    settings = [element("th", breakable(first), more, scope="row", data_t=first if others else None)]
+    settings = [element("th", element("div", breakable(first), more), scope="row", data_t=first if others else None)]
     settings += [element("td", text, class_="axis") for text in others]
-    verdict = element("td", row.verdict, class_="wrap ok" if row.score and row.score.is_among_best else "wrap")
+    verdict = (
+        element("td", row.verdict, class_="ok" if row.score and row.score.is_among_best else "wrap") if has_verdict else None
+    )
     bar = element("td", score_bar(row.score, scale) if row.score and scale else None)
     entries = [_entry(entry) for entry in row.entries]
     return element("tr", settings, _score(row.score), verdict, bar, entries, data_s=row.source)

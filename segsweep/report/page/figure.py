@@ -27,12 +27,12 @@ def folded_table(numbers: Numbers) -> Markup:
 def plain_table(numbers: Numbers) -> Markup:
     """Return a table whose columns are numbers, except the first."""
     head = element("thead", element("tr", (element("th", text, scope="col") for text in numbers.headings)))
-    return element("table", head, element("tbody", (_row(row) for row in numbers.rows)))
+    return element("table", head, element("tbody", (_row(row) for row in numbers.rows)), class_="plain")
 
 
 def _row(texts: Sequence[str]) -> Markup:
     first, *others = texts
-    return element("tr", element("th", first, scope="row"), (element("td", text, class_="n") for text in others))
+    return element("tr", element("th", first, scope="row"), (element("td", text) for text in others))
 
 
 def scrolled_table(numbers: Numbers) -> Markup:

@@ -131,7 +131,7 @@ def _marks(each: ForestRow, forest: Forest, scale: Scale, y: int) -> list[Markup
     seeds = "".join(f"M{scale(seed):.0f} {y + 6}v5" for seed in each.seeds) if len(forest.rows) <= MOST_MARKED else ""
     sure = forest.decides and (each.is_sure or not forest.is_difference)
     return [
-        *([element("path", class_="t", d=thick)] if thick else []),
+        *([element("path", class_="t", d=thick)] if thick and forest.decides else []),
         *([element("path", class_="a", d=thin)] if thin else []),
         *([element("path", class_="s", d=seeds)] if seeds else []),
         element("circle", cx=round(scale(each.estimate)), cy=y or None, class_=None if sure else "hollow"),

@@ -4,20 +4,8 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-EMPTY = (
-    "meta",
-    "input",
-    "br",
-    "hr",
-    "img",
-    "path",
-    "line",
-    "rect",
-    "circle",
-    "use",
-    "image",
-    "wbr",
-)  # elements without an end tag
+# elements without an end tag
+EMPTY = ("meta", "input", "br", "wbr", "hr", "img", "path", "line", "rect", "circle", "use", "image")
 # control characters, and marks that reverse the direction of text
 UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segsweep.report.page.drawing import row
 from segsweep.report.page.figure import Numbers, figure
-from segsweep.report.page.markup import Markup, element, markup
+from segsweep.report.page.markup import Markup, element
 from segsweep.report.page.number_text import signed
 from segsweep.report.page.panels import FRAME, panel, panel_grid
 from segsweep.report.page.scales import Scale, linear, logarithmic
@@ -85,17 +84,18 @@ def _plateau(best: float, matters: float, y: Scale) -> Markup:
 
 
 def _marks(trials: Sequence[TunedTrial], x: Scale, y: Scale) -> list[Markup]:
-    return [row(f"{trial.value:.3g}: {signed(trial.reached, plus=False)}, {_end(trial)}", _mark(trial, x, y)) for trial in trials]
+    return [_mark(trial, x, y) for trial in trials]
 
 
 def _mark(trial: TunedTrial, x: Scale, y: Scale) -> Markup:
-    left, top = x(trial.value), y(trial.reached)
-    parts = [element("circle", class_="c0 hollow" if trial.stopped_at is not None else "c0", cx=left, cy=top)]
+    """Return a trial with its tooltip. It cannot be focused: the table serves keyboards better than hundreds of stops."""
+    left, top = round(x(trial.value)), round(y(trial.reached))
+    parts = [element("circle", class_="hollow" if trial.stopped_at is not None else None, cx=left, cy=top)]
     if not math.isnan(trial.expected):
-        parts.insert(0, element("path", class_="dash", d=f"M{left:.1f} {top:.1f}V{y(trial.expected):.1f}h-3h6"))
+        parts.insert(0, element("path", class_="dash", d=f"M{left} {top}V{y(trial.expected):.0f}h-3h6"))
     if trial.is_chosen:
-        parts.append(element("path", class_="chosen", d=f"M{left - 8:.1f} {top:.1f}a8 8 0 1 0 16 0a8 8 0 1 0-16 0z"))
-    return markup(*parts)
+        parts.append(element("path", class_="chosen", d=f"M{left - 8} {top}a8 8 0 1 0 16 0a8 8 0 1 0-16 0z"))
+    return element("g", element("title", f"{trial.value:.3g}: {signed(trial.reached, plus=False)}, {_end(trial)}"), *parts)
 
 
 def _end(trial: TunedTrial) -> str:

@@ -1,5 +1,6 @@
 """A study as its page shows it: records and answer, one row per cell, and what is highlighted together."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,8 @@ from segsweep.report.answer.matching import design_of, level_text
 from segsweep.report.answer.sentences import measure_text
 from segsweep.report.answer.table import answer_table
 from segsweep.report.cells import compared_axes, confirmed_runs, varied
+
+OF_RUNS = ("trainable_parameters", "total_parameters", "predict_seconds", "test_images", "train_images")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,14 @@ class StudyView:
     def measure(self) -> str:
         """The measure of the answer in words."""
         return measure_text(self.answer)
+
+    def mean_of_runs(self, column: str, cell: str) -> float:
+        """Return the mean of a column of numbers over the finished confirmed runs of a cell; NaN without a value."""
+        return float(self._means[column].get(cell, math.nan))
+
+    @cached_property
+    def _means(self) -> "dict[str, pd.Series[float]]":
+        return {name: self.runs[name].astype("float64").groupby(self.runs["cell"]).mean() for name in OF_RUNS}
 
     def row(self, cell: str) -> "pd.Series[Any]":
         """Return the row of a cell in `table`."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -18,13 +19,17 @@ from segsweep.report.page.study_view import StudyView
 from segsweep.report.published_comparison import beside_published
 
 MILLION = 1e6
+UNKNOWN = "–"
 
 
 def cells_section(view: StudyView) -> Section:
     """Return the table of cells, from the highest score, and the explanation of its marks."""
     costs, published = cell_costs(view.records), _published(view)
-    rows = tuple(_row(cell, view, costs, published) for cell in view.ranked)
-    table = CellTable(tuple(view.axes), view.measure, tuple(_columns(view, costs, published)), rows)
+    rows = [_row(cell, view, costs, published) for cell in view.ranked]
+    columns = tuple(_columns(view, costs, published))
+    known = [place for place in range(len(columns)) if any(row.entries[place].text != UNKNOWN for row in rows)]
+    kept = tuple(replace(row, entries=tuple(row.entries[place] for place in known)) for row in rows)
+    table = CellTable(tuple(view.axes), view.measure, tuple(columns[place] for place in known), kept)
     return Section("cells", "All cells", markup(cell_table(table), element("p", element("small", *_key(view, published)))))
 
 
@@ -48,8 +53,8 @@ def _row(cell: CellAnswer, view: StudyView, costs: Costs, published: Mapping[str
     aside = f"+ {_time(shared)} shared" if shared else ""
     entries = (
         *tuned,
-        *_speed(view.runs[view.runs["cell"] == name]),
-        Entry(_time(own), own, aside),
+        *_speed(view, name),
+        Entry(_time(own), own, aside) if own else Entry(UNKNOWN),
         Entry(f"{row['seeds']} of {row['seeds_planned']}", float(row["seeds"])),
         *([_number(100 * published.get(name, math.nan), 1)] if published else []),
     )
@@ -78,22 +83,22 @@ def _verdict(cell: CellAnswer, view: StudyView, row: "pd.Series[Any]") -> str:
 
 
 def _tuned(value: object, at_edge: bool) -> Entry:
-    shown = text(value) or "–"
+    shown = text(value) or UNKNOWN
     number = float(value) if isinstance(value, int | float) and not pd.isna(value) else None
     return Entry(shown + "*" * at_edge, number)
 
 
-def _speed(runs: pd.DataFrame) -> list[Entry]:
+def _speed(view: StudyView, cell: str) -> list[Entry]:
     """Return the trainable parameters, with those of the whole model where parts are frozen, and the time per image."""
-    trainable, total = (float(runs[name].mean()) for name in ("trainable_parameters", "total_parameters"))
-    each = float((1000 * runs["predict_seconds"] / runs["test_images"]).mean())
+    trainable, total = (view.mean_of_runs(name, cell) for name in ("trainable_parameters", "total_parameters"))
+    each = 1000 * view.mean_of_runs("predict_seconds", cell) / view.mean_of_runs("test_images", cell)
     aside = f"of {total / MILLION:.1f} M" if trainable < total else ""
-    parameters = Entry("–") if math.isnan(trainable) else Entry(f"{trainable / MILLION:.1f} M", trainable, aside)
+    parameters = Entry(UNKNOWN) if math.isnan(trainable) else Entry(f"{trainable / MILLION:.1f} M", trainable, aside)
     return [parameters, _number(each, 1)]
 
 
 def _number(value: float, decimals: int) -> Entry:
-    return Entry("–") if math.isnan(value) else Entry(f"{value:,.{decimals}f}", value)
+    return Entry(UNKNOWN) if math.isnan(value) else Entry(f"{value:,.{decimals}f}", value)
 
 
 def _time(value: float) -> str:

@@ -33,8 +33,8 @@ def data_section(view: StudyView) -> Section | None:
 def _cells(view: StudyView) -> pd.DataFrame:
     """Return the rows of confirmed cells with `images`, the mean number of training images of their runs."""
     names = [cell.cell for cell in view.answer.confirmed]
-    images = view.runs.groupby("cell")["train_images"].mean()
-    return view.table.loc[names].assign(images=images.reindex(names).astype("float64")).dropna(subset=["images"])
+    images = [view.mean_of_runs("train_images", name) for name in names]
+    return view.table.loc[names].assign(images=images).dropna(subset=["images"])
 
 
 def _panels(view: StudyView, cells: pd.DataFrame, others: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -22,8 +22,8 @@ def _section(view: StudyView, question: Question) -> Section:
     averaged = f", averaged over {' and '.join(axis.replace('_', ' ') for axis in question.over)}" if question.over else ""
     forest = _forest(view, question, f"Gain over {reference}{averaged}")
     sentence, figure = element("p", question_sentence(view.answer, question)), forest_figure(forest, _caption(view, forest))
-    dependences = [_dependence(view, each) for each in question.dependences]
-    return Section(f"axis-{question.axis}", heading, markup(sentence, figure, dependences))
+    dependences = [_dependence(view, each) for each in question.dependences if each.sure]
+    return Section(f"axis-{question.axis}", heading, markup(sentence, figure, dependences, _independence(question)))
 
 
 def _forest(view: StudyView, question: Question, title: str) -> Forest:
@@ -33,7 +33,8 @@ def _forest(view: StudyView, question: Question, title: str) -> Forest:
 
 
 def _row(view: StudyView, question: Question, difference: Difference) -> ForestRow:
-    estimate, half, together = (100 * value for value in (difference.estimate, difference.half, difference.half_together))
+    of_family = difference.half if difference.verdict is Verdict.NONE else difference.half_together
+    estimate, half, together = (100 * value for value in (difference.estimate, difference.half, of_family))
     label = view.answer.level(question.axis, difference.name)
     missing = difference.units_planned - len(difference.units)
     if missing > 0:
@@ -60,18 +61,21 @@ def _caption(view: StudyView, forest: Forest) -> str:
     )
 
 
-def _dependence(view: StudyView, dependence: Dependence) -> Markup | None:
-    """Return forests for every level of another axis where the effect depends on it, or how far it may depend on it."""
-    name = dependence.axis.replace("_", " ")
-    if not dependence.sure:
-        if dependence.sure is None or not math.isfinite(dependence.largest):
-            return None
-        most = points(dependence.largest)
-        return element(
-            "p", f"No sign that it depends on {name} (differences between its levels up to {most} points are possible)."
-        )
-    heading = element("h3", f"It depends on {name}")
+def _dependence(view: StudyView, dependence: Dependence) -> Markup:
+    """Return forests for every level of another axis on which the effect depends."""
+    heading = element("h3", f"It depends on {dependence.axis.replace('_', ' ')}")
     return markup(heading, [_stratum(view, stratum) for stratum in dependence.strata])
+
+
+def _independence(question: Question) -> Markup | None:
+    """Return how far the effect may depend on the other axes; None if the seeds do not decide it."""
+    found = [each for each in question.dependences if each.sure is False and math.isfinite(each.largest)]
+    if not found:
+        return None
+    parts = [
+        f"{each.axis.replace('_', ' ')} (up to {points(each.largest)} points between its levels are possible)" for each in found
+    ]
+    return element("p", f"No sign that it depends on {' or '.join(parts)}.")
 
 
 def _stratum(view: StudyView, stratum: Question) -> Sequence[Markup]:

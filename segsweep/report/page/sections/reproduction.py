@@ -44,7 +44,7 @@ def _declaration(view: StudyView) -> dict[str, str]:
         "tuned": _pairs(study["tune"]),
         "fixed": _pairs(study["fixed"]),
         "repeated": f"seeds={study['seeds']}; source_seeds={study['source_seeds']}",
-        "tuning": _pairs({"trials_per_cell": study["trials_per_cell"], "early_stopping": study.get("early_stopping")}),
+        "tuning": _pairs({"trials_per_cell": study.get("trials_per_cell"), "early_stopping": study.get("early_stopping")}),
     }
 
 

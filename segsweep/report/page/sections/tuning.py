@@ -1,10 +1,13 @@
 """The section on tuning: what the trials of each cell reached, per tuned axis."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
+from segsweep.report.answer.contrasts import Floats
 from segsweep.report.answer.sentences import count, matters_text
 from segsweep.report.cells import tuned_axes
 from segsweep.report.page.document import Section
@@ -16,16 +19,31 @@ CAPTION = (
     "Filled: finished; hollow: stopped early, dashed to what it would have reached if it had gained as much from there as the "
     "finished trials of its cell. Ring: chosen. Grey: within {matters} of the cell's best. One tuning seed."
 )
+READ = ["trial_id", "cell", "status", "val_iou", "chosen"]
+
+
+@dataclass(frozen=True)
+class BestSoFar:
+    """The epochs with a reading of a trial, ascending, and the best validation IoU up to each of them."""
+
+    epochs: Floats
+    best: Floats
+
+    def at(self, epoch: float) -> float:
+        """Return the best reading up to an epoch; NaN before the first one."""
+        place = int(np.searchsorted(self.epochs, epoch, side="right"))
+        return float(self.best[place - 1]) if place else math.nan
 
 
 def tuning_section(view: StudyView) -> Section | None:
     """Return a chart per tuned axis with positive numbers; None if there is none, or no trial has a reading."""
+    caption = CAPTION.format(matters=matters_text(view.answer))
     figures = []
     for axis in tuned_axes(view.records):
         cells = tuple(_cells(view, axis))
         if cells:
             tuning = Tuning(axis.replace("_", " "), "validation IoU, points", 100 * view.answer.matters, cells)
-            figures.append(tuning_figure(tuning, CAPTION.format(matters=matters_text(view.answer))))
+            figures.append(tuning_figure(tuning, caption))
     if not figures:
         return None
     edge = [view.label(str(cell)) for cell, names in view.table["at_edge"].items() if names]
@@ -34,32 +52,46 @@ def tuning_section(view: StudyView) -> Section | None:
 
 
 def _cells(view: StudyView, axis: str) -> Iterator[TunedCell]:
-    trials = view.records.trials
-    tuned = trials[(trials["phase"] == "tune") & trials["status"].isin(["finished", "stopped"]) & trials["val_iou"].notna()]
-    values = pd.to_numeric(tuned[axis], errors="coerce") if axis in tuned else pd.Series(dtype="float64")
-    tuned = tuned[(values > 0).reindex(tuned.index, fill_value=False)]
-    curves = _best_so_far(view.records.epochs[view.records.epochs["trial_id"].isin(tuned["trial_id"])])
+    tuned = _tuned(view, axis)
+    curves = _curves(view.records.epochs, set(tuned["trial_id"]))
+    of_cells = dict(list(tuned.groupby("cell")))
     for cell in view.answer.cells:
-        own = tuned[tuned["cell"] == cell.cell]
-        if len(own):
-            edge = axis in str(view.table.loc[cell.cell, "at_edge"]).split(",")
-            yield TunedCell(cell.label, tuple(_trials(own, axis, curves)), edge)
+        if cell.cell in of_cells:
+            edge = axis in str(view.row(cell.cell)["at_edge"]).split(",")
+            yield TunedCell(cell.label, tuple(_trials(of_cells[cell.cell], curves)), edge)
 
 
-def _best_so_far(epochs: pd.DataFrame) -> "dict[str, pd.Series[float]]":
-    """Return, for each trial, the best validation IoU up to each epoch."""
-    readings = epochs.dropna(subset=["val_iou"]).sort_values("epoch")
-    return {str(trial): rows.set_index("epoch")["val_iou"].cummax() for trial, rows in readings.groupby("trial_id")}
+def _tuned(view: StudyView, axis: str) -> pd.DataFrame:
+    """Return the tuning trials with a reading: the columns `READ` and `value`, the positive number on the axis."""
+    trials = view.records.trials
+    kept = (trials["phase"] == "tune") & trials["status"].isin(["finished", "stopped"]) & trials["val_iou"].notna()
+    rows = trials.loc[kept, READ]
+    values = pd.to_numeric(trials.loc[kept, axis], errors="coerce") if axis in trials else pd.Series(dtype="float64")
+    rows = rows.assign(value=values.reindex(rows.index).astype("float64"))
+    return rows[rows["value"] > 0]
 
 
-def _trials(own: pd.DataFrame, axis: str, curves: "dict[str, pd.Series[float]]") -> Iterator[TunedTrial]:
+def _curves(epochs: pd.DataFrame, trials: set[str]) -> dict[str, BestSoFar]:
+    readings = epochs.loc[epochs["trial_id"].isin(trials), ["trial_id", "epoch", "val_iou"]].dropna().sort_values("epoch")
+    best = readings.groupby("trial_id")["val_iou"].cummax().to_numpy(dtype=np.float64)
+    numbers = readings["epoch"].to_numpy(dtype=np.float64)
+    return {str(trial): BestSoFar(numbers[at], best[at]) for trial, at in readings.groupby("trial_id").indices.items()}
+
+
+def _trials(own: pd.DataFrame, curves: Mapping[str, BestSoFar]) -> Iterator[TunedTrial]:
     finished = [curves[trial] for trial in own.loc[own["status"] == "finished", "trial_id"] if trial in curves]
-    for row in own.to_dict("records"):
-        curve, value = curves.get(str(row["trial_id"])), float(row[axis])
-        if row["status"] == "finished" or curve is None or curve.empty:
-            yield TunedTrial(value, 100 * float(row["val_iou"]), is_chosen=bool(row["chosen"]))
-            continue
-        epoch = int(curve.index[-1])
-        gains = [float(each.iloc[-1] - each.loc[:epoch].iloc[-1]) for each in finished if len(each.loc[:epoch])]
-        expected = 100 * (float(curve.iloc[-1]) + sum(gains) / len(gains)) if gains else math.nan
-        yield TunedTrial(value, 100 * float(curve.iloc[-1]), epoch, expected, bool(row["chosen"]))
+    for trial, _, status, reading, chosen, value in own.itertuples(index=False):
+        curve, is_chosen = curves.get(str(trial)), bool(pd.notna(chosen) and chosen)
+        if status == "finished" or curve is None:
+            yield TunedTrial(value, 100 * float(reading), is_chosen=is_chosen)
+        else:
+            yield _stopped(value, curve, finished, is_chosen)
+
+
+def _stopped(value: float, curve: BestSoFar, finished: Sequence[BestSoFar], is_chosen: bool) -> TunedTrial:
+    """Return a stopped trial with the reading that it would have with the mean gain of the finished ones from its last epoch."""
+    epoch, reached = float(curve.epochs[-1]), float(curve.best[-1])
+    gains = [float(each.best[-1]) - each.at(epoch) for each in finished]
+    gains = [gain for gain in gains if math.isfinite(gain)]
+    expected = 100 * (reached + sum(gains) / len(gains)) if gains else math.nan
+    return TunedTrial(value, 100 * reached, int(epoch), expected, is_chosen)

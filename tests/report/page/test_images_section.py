@@ -1,0 +1,91 @@
+"""Test images on the page: which are shown, and their pixels from the study's store."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_study import Drawn
+from parsed_markup import parsed, texts, with_class
+from recorded_study import recorded
+
+from segsweep.records import Records
+from segsweep.records.confirmed_models import models_of
+from segsweep.report.answer.answer import answer_of
+from segsweep.report.page.sections.images import images_section
+from segsweep.report.page.shown_images import chosen_images, kept_names, median_run, predictions_of, target_data
+from segsweep.report.page.study_view import StudyView
+from segsweep.store.opening import open_store
+
+FIRST, LAST = "source=random", "source=supervised:near"
+GRID = {"source": ["random", "supervised:near"]}
+
+
+@pytest.fixture
+def drawn() -> Records:
+    return recorded(Drawn(GRID, images=21))
+
+
+def test_images_stand_at_quantiles_and_at_the_largest_disagreement(drawn: Records) -> None:
+    """Of 21 images, ranks 0, 2, 10 and 18 of the first run are shown, and that on which the two runs differ most."""
+    names = [f"{number:03d}" for number in range(21)]
+    chosen = chosen_images(drawn, f"{FIRST} 1", f"{LAST} 1", names)
+    of_runs = [drawn.images[drawn.images["trial_id"] == run].set_index("image")["iou"] for run in (f"{FIRST} 1", f"{LAST} 1")]
+    ranked = of_runs[0].sort_values(kind="stable").index
+    assert [image.name for image in chosen[:4]] == [ranked[rank] for rank in (0, 2, 10, 18)]
+    differences = (of_runs[0] - of_runs[1]).abs().drop([image.name for image in chosen[:4]])
+    assert chosen[4].name == differences.idxmax()
+    assert chosen[4].reason == "largest disagreement"
+
+
+def test_only_images_with_predictions_count_and_none_twice(drawn: Records) -> None:
+    """With two kept images there are two rows at most; without any there are none."""
+    kept = ["003", "007"]
+    assert {image.name for image in chosen_images(drawn, f"{FIRST} 1", f"{LAST} 1", kept)} == set(kept)
+    assert chosen_images(drawn, f"{FIRST} 1", None, []) == []
+
+
+def test_the_run_of_a_cell_is_the_median_one(drawn: Records) -> None:
+    """Of three runs the middle one by test IoU is shown, not the best one."""
+    runs = drawn.trials[(drawn.trials["cell"] == FIRST) & (drawn.trials["phase"] == "confirm")]
+    run = median_run(drawn, FIRST)
+    assert run is not None
+    assert run["test_iou"] == runs["test_iou"].median()
+    assert median_run(drawn, "source=none") is None
+
+
+def test_a_real_study_shows_its_images_and_predictions(records: Records) -> None:
+    """Every cell of the columns has a tile per image; scores and names are those of the records."""
+    section = images_section(StudyView(records, answer_of(records)), records.study["store"])
+    assert section is not None
+    page = parsed(section.content)
+    rows = page.findall(".//table[@class='images']/tbody/tr")
+    columns = len(page.findall(".//table[@class='images']/thead//th")) - 3
+    assert len(with_class(page, "tile")) == len(rows) * (2 + columns)
+    assert all(texts(row[0]).endswith(tuple(set(records.images["image"]))) for row in rows)
+
+
+def test_predictions_and_truth_have_the_counts_of_the_records(records: Records) -> None:
+    """The pixels read for the page give the hits that the test counted: they are the right images in the right order."""
+    run = median_run(records, records.study["cells"][0])
+    assert run is not None
+    counts = records.counts[records.counts["trial_id"] == run["trial_id"]]
+    models, _ = models_of(records.trials[records.trials["trial_id"] == run["trial_id"]], records.study["store"])
+    model = models[str(run["trial_id"])]
+    names = list(kept_names(model))
+    data = target_data(records, open_store(records.study["store"]), names)
+    assert data is not None
+    predictions = predictions_of(model, names)
+    for image, name, hit in zip(counts["image"], counts["class"], counts["hit"], strict=True):
+        number = data.classes.index(name)
+        truth = data.masks[list(data.names).index(image)]
+        assert int(((predictions[image] == number) & (truth == number)).sum()) == hit
+
+
+def test_other_versions_of_the_target_are_not_shown(records: Records) -> None:
+    """If no prepared dataset has the recorded numbers of pixels, the section is left out; also without the store."""
+    counts = records.counts.assign(true=records.counts["true"] + 1)
+    view = StudyView(replace(records, counts=counts), answer_of(records))
+    assert images_section(view, records.study["store"]) is None
+    assert images_section(view, Path("nowhere")) is None
+    assert np.isfinite(view.answer.cells[0].estimate)
