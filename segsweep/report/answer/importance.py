@@ -57,7 +57,8 @@ class Importance:
     Attributes:
         effects: Single axes and pairs by falling share, then the rest; their shares add up to 1. All shares are 0 where chance
             explains every difference.
-        chance: Share of the observed squares that chance explains, in 0..1; the shares of effects divide what it leaves.
+        chance: Share of the observed squares that chance explains, in 0..1; the shares of effects divide what it leaves. With one
+            seed it is the chance of images alone, so that shares contain that of seeds.
         grid: The cells that were used, and the levels that were left out.
     """
 
