@@ -87,8 +87,7 @@ class Drawn:
                 if status == "finished":
                     trials[-1] |= {"val_iou": float(iou.mean()), "test_iou": float(iou.mean())}
                     counts += self._counts(trial, iou)
-        tables = {name: frame(name, []) for name in TABLES}
-        return assembled({**tables, "trials": frame("trials", trials), "counts": frame("counts", counts)}, self._declaration())
+        return assembled({"trials": frame("trials", trials), "counts": frame("counts", counts)}, self._declaration())
 
     def _counts(self, trial: Mapping[str, Any], iou: np.ndarray) -> list[dict[str, Any]]:
         """Rows of one run: the prediction misses a part of the figure and adds nothing, so that IoU is hit / PIXELS."""
@@ -115,6 +114,7 @@ class Drawn:
 
 def assembled(tables: Mapping[str, pd.DataFrame], study: Mapping[str, Any]) -> Records:
     """Records from tables, all of whose rows belong to the study."""
+    tables = {**{name: frame(name, []) for name in TABLES}, **tables}
     everything = {**tables, **{with_all_rows(name): data for name, data in tables.items()}}
     known = {each.name: everything.pop(each.name) for each in fields(Records) if each.name in everything}
     return Records(Path("drawn"), **known, study=study, choices={}, further=everything)

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from segsweep.data.dataset import Pixels
 from segsweep.records.confirmed_models import models_of
 from segsweep.records.study_records import Records
-from segsweep.report.cells import best_runs
+from segsweep.report.cells import median_runs
 from segsweep.report.overlay import background_of, legend, overlay
 from segsweep.store.contents import CLIP_FILE
 from segsweep.store.protocol import Artifact
@@ -50,20 +50,21 @@ class Clip:
 def write_clips(records: Records, store: str | Path) -> list[str]:
     """Draw `clips/CELL/frame-0000.png` ..., `clip.gif` and, if `ffmpeg` is installed, `clip.mp4` into a study's folder.
 
-    Each cell shows its best confirmed run, if that run kept a clip. Existing drawings are kept, except those of cells that no
-    longer exist, which are removed. Returns lines on the result for the user.
+    Each cell shows its confirmed run of median test IoU, if that run kept a clip. Existing drawings are kept, except those of
+    cells that no longer exist, which are removed. Returns lines on the result for the user.
     """
-    best = {str(trial["cell"]): trial for _, trial in best_runs(records).iterrows()}
-    models, _ = models_of(best_runs(records), store)
+    runs = median_runs(records)
+    run_of = {str(trial["cell"]): trial for _, trial in runs.iterrows()}
+    models, _ = models_of(runs, store)
     current, drawn, problems = set(), 0, []
     for cell, name in zip(records.study["cells"], _folder_names(records.study["cells"]), strict=True):
-        found = models.get(str(best[cell]["trial_id"])) if cell in best else None
+        found = models.get(str(run_of[cell]["trial_id"])) if cell in run_of else None
         if found is None or not (found.folder / CLIP_FILE).is_file():
             continue
         folder = records.folder / "clips" / name
         current.add(folder)
         try:
-            _draw_unless_drawn(folder, best[cell], found)
+            _draw_unless_drawn(folder, run_of[cell], found)
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             problems.append(f"{found.folder / CLIP_FILE}: cannot be drawn: {error!r}")
             continue

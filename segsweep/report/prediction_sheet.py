@@ -1,4 +1,4 @@
-"""A sheet of predictions: test images, their masks, and the predictions of every cell's best confirmed run."""
+"""A sheet of predictions: test images, their masks, and the predictions of one confirmed run of every cell."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from segsweep.data.dataset import Pixels
 from segsweep.records.confirmed_models import models_of
 from segsweep.records.study_records import Records
-from segsweep.report.cells import best_runs, compared_axes
+from segsweep.report.cells import compared_axes, median_runs
 from segsweep.report.overlay import coloured
 from segsweep.store.contents import BEFORE, IMAGE, PREDICTED, TRUTH, example_file, example_files
 
@@ -22,16 +22,16 @@ OF_THE_SOURCE = ("source", "architecture")  # axes that identify a source model
 def prediction_sheet(records: Records, store: str | Path) -> Image.Image | None:
     """Return an image with one row per test image; its columns are the image, its mask, and one prediction per cell.
 
-    The prediction is that of the cell's confirmed run with the best validation reading. With `domain_shift`, the predictions of a
+    The prediction is that of the cell's confirmed run with the median test IoU. With `domain_shift`, the predictions of a
     source's own model precede the first cell of that source. Cells whose models are lost are omitted. Returns None if no cell is
     left.
     """
-    best = best_runs(records)
-    axes = [axis for axis in compared_axes(records) if best[axis].nunique() > 1]
+    runs = median_runs(records)
+    axes = [axis for axis in compared_axes(records) if runs[axis].nunique() > 1]
     columns: list[tuple[list[str], list[Image.Image]]] = []
     tested: set[str] = set()  # content hashes of source models
-    models, _ = models_of(best, store)
-    for _, trial in best.iterrows():
+    models, _ = models_of(runs, store)
+    for _, trial in runs.iterrows():
         model = models.get(str(trial["trial_id"]))
         if model is None or not (model.folder / example_file(0, PREDICTED)).is_file():
             continue

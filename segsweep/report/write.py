@@ -9,7 +9,7 @@ from segsweep.records.confirmed_models import AGAIN, models_of
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import answer_of
 from segsweep.report.answer.table import answer_table
-from segsweep.report.cells import best_runs
+from segsweep.report.cells import median_runs
 from segsweep.report.page.study_page import study_page
 from segsweep.report.prediction_sheet import prediction_sheet
 from segsweep.report.published_comparison import beside_published
@@ -27,7 +27,7 @@ def write_report(records: Records, store: str | Path) -> str:
     """
     answer = answer_of(records)
     text = table_text(records, answer)
-    lost = models_of(best_runs(records), store)[1]
+    lost = models_of(median_runs(records), store)[1]
     sheet = prediction_sheet(records, store)
     page = study_page(records, store, answer)
     with disk_errors("--out", records.folder, f"free some space, then run segsweep report {records.folder}"):

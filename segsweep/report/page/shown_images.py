@@ -14,7 +14,7 @@ from segsweep.data.predictions import predicted_names, read_predictions
 from segsweep.data.prepared import Prepared
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.study_records import Records
-from segsweep.report.cells import confirmed_runs
+from segsweep.report.cells import median_runs
 from segsweep.store.contents import DATA, PREDICTIONS_FILE
 from segsweep.store.protocol import Artifact, Store
 
@@ -31,11 +31,10 @@ class ChosenImage:
 
 
 def median_run(records: Records, cell: str) -> "pd.Series[Any] | None":
-    """Return the confirmed run of a cell with the median test IoU (the lower of two), of the first fold; None without runs."""
-    runs = confirmed_runs(records)
-    runs = runs[(runs["cell"] == cell) & (runs["fold"].isna() | (runs["fold"] == runs["fold"].min()))]
-    ordered = runs.sort_values("test_iou", kind="stable")
-    return ordered.iloc[(len(ordered) - 1) // 2] if len(ordered) else None
+    """Return the confirmed run that represents a cell, None without runs; see `segsweep.report.cells.median_runs`."""
+    runs = median_runs(records)
+    runs = runs[runs["cell"] == cell]
+    return runs.iloc[0] if len(runs) else None
 
 
 def chosen_images(records: Records, run: str, compared: str | None, kept: Collection[str]) -> list[ChosenImage]:
