@@ -8,6 +8,7 @@ import numpy.typing as npt
 from segsweep.report.page.markup import Markup, element
 
 SHADE = 0.45  # of the mark's colour at 100 %: text on it keeps its contrast
+FEW = 8  # classes, above which the table is set small, with upright headings
 SHOWN = 0.0005  # smaller shares are left blank
 
 
@@ -19,7 +20,13 @@ def confusion_table(title: str, classes: Sequence[str], pixels_CC: npt.NDArray[n
         element("tr", element("th", name, scope="row"), (_cell(float(share)) for share in row))
         for name, row in zip(classes, shares, strict=True)
     ]
-    table = element("table", element("caption", title), element("thead", head), element("tbody", body), class_="confusion")
+    table = element(
+        "table",
+        element("caption", title),
+        element("thead", head),
+        element("tbody", body),
+        class_="confusion many" if len(classes) > FEW else "confusion",
+    )
     return element("div", table, class_="scroll")
 
 

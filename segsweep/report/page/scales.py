@@ -8,6 +8,7 @@ from segsweep.report.page.number_text import signed
 
 MARGIN = 0.04  # of the range of the values, added at both ends
 STEPS = (1, 2, 5, 10)
+TIGHT = 0.75  # of the distance asked for: a few ticks too many are better than one alone
 SMALL = 1e-4  # with a smaller tick, logarithmic ticks are written as 1e-5
 
 
@@ -62,10 +63,10 @@ def logarithmic(values: Iterable[float], start: float, end: float, at: Sequence[
 
 
 def nice_ticks(low: float, high: float, count: int) -> tuple[float, ...]:
-    """Return the multiples of 1, 2 or 5 times a power of ten within `low`..`high`: at most `count` of them, at least one."""
+    """Return the multiples of 1, 2 or 5 times a power of ten within `low`..`high`: about `count` of them, at least one."""
     rough = (high - low) / max(1, count)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in STEPS if power * factor >= rough * (1 - 1e-9))
+    step = next(power * factor for factor in STEPS if power * factor >= TIGHT * rough)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(round(number * step, 12) + 0.0 for number in range(first, last + 1)) or ((low + high) / 2,)
 

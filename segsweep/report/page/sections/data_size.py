@@ -23,9 +23,7 @@ def data_section(view: StudyView) -> Section | None:
     if not axes or cells["images"].nunique() < 2:
         return None
     others = [axis for axis in varied(cells, view.axes) if axis not in (*axes, view.group_axis)]
-    charts = [
-        markup(element("h3", name) if name else None, _figure(view, rows, name)) for name, rows in _panels(view, cells, others)
-    ]
+    charts = [_figure(view, rows, name) for name, rows in _panels(view, cells, others)]
     terms = [element("p", line) for line in comparison_lines(view.records) if line.startswith(("Fractions", "Development"))]
     return Section("data", f"{view.measure} and the number of training images", markup(terms, charts[:CHARTS]))
 
