@@ -204,6 +204,7 @@ def trial_columns(trial: Trial) -> Row:
         "method_version": TRIAL_VERSION,
         "target": trial.target.name,
         "protocol": trial.target.protocol,
+        "target_data": trial.target_data,
         **trial.settings.model_dump(),
     }
 

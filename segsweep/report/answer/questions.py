@@ -166,6 +166,16 @@ class _Asker:
         return [pair for pair in pairs if pair in kept]
 
 
+def family(
+    scores: StudyScores, pairs: Mapping[str, Sequence[Pair]], planned: int, matters: float = MATTERS
+) -> tuple[Difference, ...]:
+    """Return one difference per name: the mean over its pairs of first minus second cell. Names without scores are left out.
+
+    Their simultaneous intervals hold together at 95 %. `planned` is the number of units that the study plans.
+    """
+    return _Asker(scores, planned, matters).family(pairs)
+
+
 def verdict(estimate: float, half: float, matters: float) -> Verdict:
     """Return what an interval supports; `matters` is the least difference that matters."""
     if abs(estimate) > half:
