@@ -48,7 +48,6 @@ class TwoStudies:
         average: The mean difference over all comparable pairs; None if there is none.
         only_one: Cells without a match in the first study; `only_other` in the second.
         set_up: Further settings in which the matched cells differ: name -> values in the first and in the second study.
-        same_trials: Number of pairs whose confirmed runs are the same trials in both studies.
     """
 
     one: Answer
@@ -59,7 +58,6 @@ class TwoStudies:
     only_one: tuple[CellAnswer, ...]
     only_other: tuple[CellAnswer, ...]
     set_up: Mapping[str, tuple[str, str]]
-    same_trials: int
 
 
 def compare_studies(one: Records, other: Records, measure: str = "iou", matters: float = MATTERS) -> TwoStudies:
@@ -96,7 +94,6 @@ def compare_studies(one: Records, other: Records, measure: str = "iou", matters:
         only_one=_rest(answers[0], {cell for _, cell, _ in matched}),
         only_other=_rest(answers[1], {partner for _, _, partner in matched}),
         set_up=_set_up(one, other, matched, axes),
-        same_trials=sum(_trials(one, cell) == _trials(other, partner) != set() for _, cell, partner in matched),
     )
 
 
@@ -126,6 +123,8 @@ def _obstacle(one: Records, cell: str, other: Records, partner: str) -> str | No
     runs = [_runs(one, cell), _runs(other, partner)]
     if any(each.empty for each in runs):
         return "no finished run"
+    if _models(runs[0]) == _models(runs[1]):
+        return "the same runs in both"
     if one.study["source_seeds"] != other.study["source_seeds"]:
         return "different numbers of source models"
     if len({str(each["foreground"].iloc[0]) for each in runs}) > 1:
@@ -140,12 +139,13 @@ def _obstacle(one: Records, cell: str, other: Records, partner: str) -> str | No
 
 
 def _runs(records: Records, cell: str) -> pd.DataFrame:
-    runs = confirmed_runs(records)
-    return runs[runs["cell"] == cell]
+    of_cell = replace(records, trials=records.trials[records.trials["cell"] == cell])
+    return confirmed_runs(of_cell)
 
 
-def _trials(records: Records, cell: str) -> set[str]:
-    return set(_runs(records, cell)["trial_id"])
+def _models(runs: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the trials with the digests of their trained models."""
+    return set(zip(runs["trial_id"], runs["model_hash"], strict=True))
 
 
 def _truth(records: Records, runs: pd.DataFrame) -> pd.DataFrame:
@@ -170,9 +170,8 @@ def _common_scores(one: Records, other: Records, pairs: Sequence[tuple[str, str]
 
     names = [mark + cell for mark, records, cells in sides for cell in records.study["cells"] if cell in cells]
     study = {**one.study, "cells": names}
-    return study_scores(
-        replace(one, trials=table("trials"), counts=table("counts"), images=table("images"), study=study), measure
-    )
+    merged = replace(one, trials=table("trials"), counts=table("counts"), images=table("images"), study=study)
+    return study_scores(merged, measure)
 
 
 def _set_up(

@@ -30,8 +30,6 @@ def two_studies_text(studies: TwoStudies, names: tuple[str, str] | None = None) 
     if studies.set_up:
         parts = [f"{name} {first} (A), {second} (B)" for name, (first, second) in studies.set_up.items()]
         lines += _wrapped(f"The set-up differs in {'; '.join(parts)}.")
-    if studies.same_trials:
-        lines += _wrapped(f"The confirmed runs of {count(studies.same_trials, 'matched cell')} are the same trials in A and B.")
     return "\n".join(lines)
 
 
@@ -42,7 +40,7 @@ def average_sentence(studies: TwoStudies) -> str:
     found = studies.average
     if found is None:
         reasons = dict.fromkeys(pair.obstacle or "no seed in common" for pair in studies.pairs)
-        return f"A and B cannot be compared: {', '.join(reasons)}."
+        return f"No difference is computed: {', '.join(reasons)}."
     over = f"averaged over {count(found.pairs, 'matched cell')}" if found.pairs > 1 else "in one matched cell"
     return f"{_verdict_sentence(found, studies)}, {over} with {count(len(found.units), _unit(studies))}."
 
@@ -67,10 +65,10 @@ def _columns(studies: TwoStudies) -> list[Column]:
     return [
         *(Column(axis, [pair.levels[axis] for pair in pairs], right=False) for axis in axes),
         Column("A", [number(pair.one.estimate) for pair in pairs]),
-        Column("95 % of A", [_interval(pair.one) for pair in pairs], priority=3),
+        Column("95 % of A", [_interval(pair.one) for pair in pairs], priority=4),
         Column("B", [number(pair.other.estimate) for pair in pairs]),
-        Column("95 % of B", [_interval(pair.other) for pair in pairs], priority=2),
-        Column("B - A", [points(each.estimate, True) if each else "" for each in found], priority=1),
+        Column("95 % of B", [_interval(pair.other) for pair in pairs], priority=3),
+        Column("B - A", [points(each.estimate, True) if each else "" for each in found], priority=2),
         Column("together", [_ends(each) for each in found], priority=1),
         Column("verdict", [_word(pair) for pair in pairs], priority=1),
     ]
