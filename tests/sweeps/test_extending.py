@@ -2,7 +2,8 @@
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from contracts.dataset import FolderDatasetContract
 from extending_page import EXAMPLES, example
 from PIL import Image
 
+from segsweep.data.scenes.dataset import GENERATED
 from segsweep.records import load
 
 TINY = ("image_px=32", "trials_per_cell=1", "seeds=1", "batch_size=4")
@@ -28,6 +30,7 @@ NARROWED = {  # for a run of seconds; the objects stay
     "tversky": ("architecture=unet4", "validations=1", "steps=2"),
     "rotation": ("architecture=unet4", "validations=1", "steps=2", "ssl_steps=2", "target=generated_street", "fraction=1"),
 }
+COUNTS = {"generated_near": 240, "generated_pets": 120}  # a source of the examples has 200 images
 
 
 def write_tiles(folder: Path) -> Path:
@@ -45,9 +48,12 @@ def write_tiles(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that the examples share, so that generated images are prepared once."""
-    return tmp_path_factory.mktemp("extending") / "store"
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store that the examples share, so that generated images are prepared once. There are fewer images than in a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, count in COUNTS.items():
+            patch.setitem(GENERATED, name, replace(GENERATED[name], count=count))
+        yield tmp_path_factory.mktemp("extending") / "store"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The scripts of the published studies declare exactly the papers' runs, and show their results beside the published numbers."""
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -148,13 +149,18 @@ def test_dense_aspp_has_the_optimiser_of_its_paper():
     assert {(c.optimizer, c.learning_rate, c.weight_decay, c.schedule) for c in cells} == {("adam", 3e-4, 1e-5, "poly")}
 
 
+@cache
+def check_can_be_built(architecture: str, image_px: int, freeze: str) -> None:
+    check_architecture(architecture, image_px)
+    check_freeze_fits(architecture, freeze)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("which", ["study", "as_published", "demo"])
 def test_every_model_of_the_scripts_can_be_built(name, which):
     """No script declares an architecture, size or freeze policy that cannot be built."""
     for _, settings in getattr(script(name), which).cells():
-        check_architecture(settings.architecture, settings.image_px)
-        check_freeze_fits(settings.architecture, settings.freeze)
+        check_can_be_built(settings.architecture, settings.image_px, settings.freeze)
 
 
 @pytest.mark.parametrize("name", NAMES)
