@@ -295,7 +295,8 @@ def test_imagenet_stage_provides_the_encoder(context, monkeypatch):
         report = load_source(model, outcome.artifact, "all-but-classifier")
         assert same(dict(model.encoder.state_dict()), dict(encoder.state_dict()))
         assert {key for key in fresh if key.startswith("encoder.")} == set(report.loaded)
-        assert all(torch.equal(model.network.state_dict()[key], fresh[key]) for key in report.kept)
+        after = model.network.state_dict()
+        assert all(torch.equal(after[key], fresh[key]) for key in report.kept)
 
 
 def test_imagenet_without_a_network_is_one_line(context, monkeypatch):

@@ -584,8 +584,8 @@ def test_a_frozen_encoder_without_a_stem_trains_one(data, context):
     )
     assert all(torch.equal(final[f"encoder.{name}"], value) for name, value in given.items())
     begun = build_model("unet-resnet18", 2, trial.seed).network
-    stem = [name for name in begun.state_dict() if name.startswith(("encoder.conv1.", "encoder.bn1."))]
-    assert not any(torch.equal(final[name], begun.state_dict()[name]) for name in stem)
+    stem = {name: tensor for name, tensor in begun.state_dict().items() if name.startswith(("encoder.conv1.", "encoder.bn1."))}
+    assert not any(torch.equal(final[name], tensor) for name, tensor in stem.items())
     outside = sum(p.numel() for name, p in begun.named_parameters() if not name.startswith("encoder."))
     assert started.facts["trainable_parameters"] == outside + 64 * 3 * 49 + 2 * 64
     assert started.facts["calibrated_layers"] == 0
