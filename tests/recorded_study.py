@@ -29,6 +29,7 @@ def recorded(drawn: Drawn) -> Records:
         "confusions": frame("confusions", [row for run in finished for row in _confusions(run)]),
         "counts": records.counts,
         "stages": records.stages,
+        "scores": records.scores,
     }
     study = {**records.study, "tune": {"learning_rate": "LogUniform(low=0.0001, high=0.01)"}, "trials_per_cell": PER_CELL}
     choices = {cell: {"cell": cell, "chosen": f"{cell} tune 0", "at_edge": ["learning_rate"]} for cell in drawn.cells()}
