@@ -33,10 +33,9 @@ class Worth:
 
 def importance_of(answer: Answer) -> Importance | None:
     """Return what share of the differences between cells each compared axis explains; None if seeds or axes are too few."""
-    engine = answer.scores.engine(answer.scores.cells) if answer.scores.cells else None
-    if engine is None or not answer.decides:
+    engine, design = _deciding(answer), answer.design
+    if engine is None or not design.varied:
         return None
-    design = answer.design
     return importance({axis: [design.cells[cell][axis] for cell in engine.cells] for axis in design.varied}, engine.contrasts)
 
 
@@ -46,9 +45,10 @@ def worths(records: Records, answer: Answer) -> list[Worth]:
     Empty unless sources and numbers of images are compared, all numbers with the reference source, and seeds decide.
     """
     axis = next((part for part in PARTS if part in answer.design.varied), None)
-    if axis is None or "source" not in answer.design.varied or not answer.decides:
+    engine = _deciding(answer)
+    if axis is None or "source" not in answer.design.varied or engine is None:
         return []
-    return list(_worths(answer, axis, _images(records, answer, axis)))
+    return list(_worths(answer, engine, axis, _images(records, answer, axis)))
 
 
 def worth_text(answer: Answer, worth: Worth) -> str:
@@ -64,6 +64,12 @@ def worth_text(answer: Answer, worth: Worth) -> str:
     return f"With {worth.images:,.0f} images, {name} scores as {reference} with {estimate} images [{low}, {high}]."
 
 
+def _deciding(answer: Answer) -> Engine | None:
+    """Return the contrasts over the units that all cells have; None if they are too few for a statement on new units."""
+    engine = answer.scores.engine(answer.scores.cells) if answer.scores.cells else None
+    return engine if engine is not None and engine.contrasts.decides else None
+
+
 def _images(records: Records, answer: Answer, axis: str) -> Mapping[str, float]:
     """Return the mean number of training images at each level of an axis."""
     runs = confirmed_runs(records)
@@ -72,13 +78,11 @@ def _images(records: Records, answer: Answer, axis: str) -> Mapping[str, float]:
     return {str(level): float(number) for level, number in means.items() if pd.notna(number)}
 
 
-def _worths(answer: Answer, axis: str, images: Mapping[str, float]) -> Iterator[Worth]:
+def _worths(answer: Answer, engine: Engine, axis: str, images: Mapping[str, float]) -> Iterator[Worth]:
     design, reference = answer.design, answer.design.reference("source")
     levels = sorted((level for level in design.levels[axis] if level in images), key=images.__getitem__)
     if len({images[level] for level in levels}) < max(2, len(levels)):
         return
-    engine = answer.scores.engine(answer.scores.cells)
-    assert engine is not None
     for source in design.levels["source"]:
         for level in levels if source != reference else ():
             groups = _complete(answer, engine, axis, [(source, level), *((reference, each) for each in levels)])

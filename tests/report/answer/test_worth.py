@@ -59,3 +59,15 @@ def test_without_sizes_nothing_is_said() -> None:
 def test_one_seed_has_no_shares() -> None:
     """Without an estimate of chance no share can be given."""
     assert importance_of(answer_of(Drawn({"source": ["random", "supervised:near"]}, seeds=1).records())) is None
+
+
+def test_cells_without_a_common_seed_have_neither_worth_nor_shares() -> None:
+    """If failures leave no seed that all cells have, or no axis varies, nothing is said, and nothing raises."""
+    first, last = "source=random fraction=0.1", "source=supervised:near fraction=0.4"
+    drawn = Drawn({"source": ["random", "supervised:near"], "fraction": [0.1, 0.4]}, missing=[(first, 1), (first, 2), (last, 3)])
+    records = drawn.records()
+    answer = answer_of(replace(records, trials=records.trials.assign(train_images=100)))
+    assert answer.decides
+    assert worths(records, answer) == []
+    assert importance_of(answer) is None
+    assert importance_of(answer_of(Drawn({"source": ["random"]}).records())) is None
