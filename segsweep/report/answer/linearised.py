@@ -52,7 +52,7 @@ def linearised(counts: ImageCounts, measure: str) -> Floats:
         return _weighted(counts, _class_scores(counts, "iou", shown), shown)
     plain = {"mean_iou": "iou", "mean_accuracy": "recall"}.get(measure, measure)
     if counts.foreground is not None and plain == measure:
-        shown = [counts.classes.index(counts.foreground)]
+        shown = [number for number, name in enumerate(counts.classes) if name == counts.foreground]  # none if no image has it
     mean_N: Floats = _class_scores(counts, plain, shown).mean(axis=1)
     return mean_N
 

@@ -109,9 +109,10 @@ def study_scores(records: Records, measure: str = "iou") -> StudyScores:
     runs = confirmed_runs(records)
     runs = runs.assign(unit=_units(runs, records), fold=runs["fold"].fillna(0).astype(int))
     of_runs = _image_means(records, measure) if measure in OF_IMAGES else _from_counts(records, runs, measure)
-    runs = runs[runs["trial_id"].isin(of_runs)]
-    folds = _complete_folds(runs)
-    kept = {fold: _common_images([of_runs[trial] for trial in runs.loc[runs["fold"] == fold, "trial_id"]]) for fold in folds}
+    runs = runs[runs["trial_id"].isin([trial for trial, scores in of_runs.items() if scores.notna().any()])]
+    complete = _complete_folds(runs)
+    kept = {fold: _common_images([of_runs[trial] for trial in runs.loc[runs["fold"] == fold, "trial_id"]]) for fold in complete}
+    folds = [fold for fold in complete if len(kept[fold])]
     by_cell: dict[str, dict[int, list[Floats]]] = {}
     order = [cell for cell in records.study["cells"] if cell in set(runs["cell"])]
     for cell in order:
@@ -120,7 +121,7 @@ def study_scores(records: Records, measure: str = "iou") -> StudyScores:
                 [of_runs[trial].loc[kept[fold]].to_numpy() for trial in of_unit.loc[of_unit["fold"] == fold, "trial_id"]]
                 for fold in folds
             ]
-            if all(scores):
+            if scores and all(scores):
                 by_cell.setdefault(cell, {})[int(unit)] = [np.mean(each, axis=0) for each in scores]
     images = len(set().union(*kept.values()))  # repetitions test the same images
     repetitions = tuple(_repetition(fold, records) for fold in folds)

@@ -1,8 +1,10 @@
 """The answer of drawn studies: scores, questions, the best set, and sentences that claim no more than the intervals."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn_study import Drawn
 
@@ -113,6 +115,21 @@ def test_records_without_counts_have_an_answer_that_says_nothing() -> None:
     assert sentences(answer) == ["No cell has a confirmed run with counts per image yet, so nothing can be said."]
     assert not answer.questions
     assert len(summarise(records)) == len(answer.cells) == 6
+
+
+@pytest.mark.parametrize("damage", ["no figure in any image", "no image in common", "no fold in common"])
+def test_records_without_a_comparable_score_have_no_cell_with_scores(damage: str) -> None:
+    """A class that no test image shows, runs on different images, or cells on different folds give no number at all."""
+    records = Drawn({"source": ["random", "supervised:near"]}, seeds=1).records()
+    trials, counts = records.trials.copy(), records.counts.copy()
+    if damage == "no figure in any image":
+        counts = counts.assign(**{"class": "ground"})
+    if damage == "no image in common":
+        counts["image"] = counts["cell"] + counts["image"]
+    if damage == "no fold in common":
+        trials["fold"] = pd.array([1, 2], dtype="Int64")
+    answer = answer_of(replace(records, trials=trials, counts=counts))
+    assert (answer.confirmed, answer.questions, len(answer.sentences)) == ((), (), 1)
 
 
 @pytest.mark.parametrize("block", range(4))
