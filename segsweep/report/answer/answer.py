@@ -11,6 +11,7 @@ from segsweep.records.study_records import Records
 from segsweep.report.answer.best_set import beaten_by
 from segsweep.report.answer.contrasts import Floats
 from segsweep.report.answer.labels import cell_labels, level_labels
+from segsweep.report.answer.linearised import OF_IMAGES
 from segsweep.report.answer.matching import Design, design_of
 from segsweep.report.answer.questions import MATTERS, Question, questions
 from segsweep.report.answer.scores import StudyScores, study_scores
@@ -88,6 +89,7 @@ class Answer:
         limits: What the intervals do not cover.
         level_labels: For each compared axis, the labels of its levels.
         design: The cells with their levels.
+        unscored: Why no cell has a score, as a sentence; empty if one has.
     """
 
     study: str
@@ -106,6 +108,7 @@ class Answer:
     limits: Limits
     level_labels: Mapping[str, Mapping[str, str]]
     design: Design
+    unscored: str = "No confirmed run has finished, so nothing can be said."
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
@@ -149,7 +152,12 @@ def answer_of(records: Records, measure: str = "iou", matters: float = MATTERS) 
     scores = study_scores(records, measure)
     planned = int(records.study["source_seeds"]) if scores.models else int(records.study["seeds"])
     found = answer_from(design_of(records), scores, planned, _limits(records, scores), matters)
-    return replace(found, study=str(records.study["name"]), chosen=_chosen(records, scores.cells))
+    return replace(
+        found,
+        study=str(records.study["name"]),
+        chosen=_chosen(records, scores.cells),
+        unscored="" if scores.cells else _unscored(records, measure),
+    )
 
 
 def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limits, matters: float = MATTERS) -> Answer:
@@ -187,6 +195,17 @@ def _own(scores: StudyScores, cell: str) -> tuple[float, float, tuple[float, ...
     found = engine.contrasts.estimates(weights)
     per_unit: Floats = weights @ engine.per_unit
     return float(found.estimate[0]), float(found.half[0]), tuple(per_unit.tolist()), engine.units
+
+
+def _unscored(records: Records, measure: str) -> str:
+    """Return why no cell has a score, as a sentence."""
+    runs = len(confirmed_runs(records))
+    if not runs:
+        return "No confirmed run has finished, so nothing can be said."
+    if records.counts.empty and measure not in OF_IMAGES:
+        have = "1 finished confirmed run has" if runs == 1 else f"{runs} finished confirmed runs have"
+        return f"{have} no counts per image, as in records before schema 2, so no interval can be given."
+    return "The finished confirmed runs have no test image in common that defines the measure, so nothing can be said."
 
 
 def _chosen(records: Records, cells: Sequence[str]) -> str | None:

@@ -30,7 +30,7 @@ FORBIDDEN = ("significant", "at no loss", "proves")  # words that no sentence us
 def sentences(answer: Answer) -> list[str]:
     """Return the sentences of an answer: best cells, first question, limits. Without scores: one sentence that states it."""
     if not answer.confirmed:
-        return ["No cell has a confirmed run with counts per image yet, so nothing can be said."]
+        return [answer.unscored]
     found = [best_sentence(answer)]
     if answer.questions:
         found.append(question_sentence(answer, answer.questions[0]))

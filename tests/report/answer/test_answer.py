@@ -112,9 +112,13 @@ def test_records_without_counts_have_an_answer_that_says_nothing() -> None:
     """Records of earlier versions and studies that have just started give one plain sentence."""
     records = Drawn(SOURCES, missing={(cell, seed) for cell in Drawn(SOURCES).cells() for seed in (1, 2, 3)}).records()
     answer = answer_of(records)
-    assert sentences(answer) == ["No cell has a confirmed run with counts per image yet, so nothing can be said."]
+    assert sentences(answer) == ["No confirmed run has finished, so nothing can be said."]
     assert not answer.questions
     assert len(summarise(records)) == len(answer.cells) == 6
+    finished = Drawn(SOURCES).records()
+    assert sentences(answer_of(replace(finished, counts=finished.counts[:0]))) == [
+        "18 finished confirmed runs have no counts per image, as in records before schema 2, so no interval can be given."
+    ]
 
 
 @pytest.mark.parametrize("damage", ["no figure in any image", "no image in common", "no fold in common"])
