@@ -12,7 +12,7 @@ from segsweep.report.page.scales import linear, logarithmic, nice_ticks
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 8.9), (49.81, 49.86), (-1e-7, 1e-7), (0, 123456)])
 @pytest.mark.parametrize("count", [3, 6])
 def test_ticks_are_round_few_and_inside(low: float, high: float, count: int) -> None:
-    """Ticks lie within the range at steps of 1, 2 or 5 times a power of ten, and are at most a third more than asked for, and one."""
+    """Ticks lie within the range at steps of 1, 2 or 5 times a power of ten; at most a third and one more than asked for."""
     ticks = nice_ticks(low, high, count)
     steps = {round((second - first) / 10 ** math.floor(math.log10(second - first) + 1e-9)) for first, second in pairwise(ticks)}
     assert low <= ticks[0] <= ticks[-1] <= high
