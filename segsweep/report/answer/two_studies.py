@@ -1,5 +1,6 @@
 """Comparison of two studies: cells matched by their settings, and differences where both tested on the same data."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 from segsweep.config.settings import Settings
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
-from segsweep.report.answer.matching import cells_of, level_text
+from segsweep.report.answer.matching import level_text
 from segsweep.report.answer.questions import MATTERS, Difference, family
 from segsweep.report.answer.scores import StudyScores, study_scores
 from segsweep.report.cells import compared_axes, confirmed_runs, tuned_axes
@@ -105,9 +106,11 @@ def _axes(one: Records, other: Records) -> list[str]:
 
 def _by_levels(records: Records, axes: Sequence[str]) -> dict[tuple[str, ...], str]:
     """Return the cells by their levels on the axes; levels that several cells share are left out."""
-    cells = cells_of(records)
-    levels = [tuple(level_text(row.get(axis)) for axis in axes) for row in cells.to_dict("records")]
-    return {key: str(cell) for key, cell in zip(levels, cells["cell"], strict=True) if levels.count(key) == 1}
+    first = records.trials.drop_duplicates("cell")
+    rows = dict(zip(first["cell"], first.reindex(columns=list(axes)).itertuples(index=False), strict=True))
+    levels = {cell: tuple(map(level_text, rows[cell])) for cell in records.study["cells"] if cell in rows}
+    times = Counter(levels.values())
+    return {key: cell for cell, key in levels.items() if times[key] == 1}
 
 
 def _cells(answers: tuple[Answer, Answer], cell: str, partner: str) -> tuple[CellAnswer, CellAnswer]:
