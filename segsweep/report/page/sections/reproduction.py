@@ -27,9 +27,9 @@ def _start(view: StudyView) -> dict[str, str]:
     study = view.records.study
     start = study["starts"][-1] if study.get("starts") else {}
     return {
-        "command": _words(start.get("command", "")),
+        "command": str(start.get("command") or ""),
         "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(start["at"])) if "at" in start else "",
-        "commit": str(start.get("commit") or ""),
+        "commit": _commit(start.get("git")),
         "segsweep": f"{study.get('segsweep', 'unknown')}; this page: {segsweep_version()}",
         "versions": _pairs(start.get("versions", {})),
         "hardware": ", ".join(view.records.trials["device"].dropna().astype(str).unique()),
@@ -48,8 +48,9 @@ def _declaration(view: StudyView) -> dict[str, str]:
     }
 
 
-def _words(command: object) -> str:
-    return " ".join(map(str, command)) if isinstance(command, list | tuple) else str(command)
+def _commit(git: Mapping[str, Any] | None) -> str:
+    """Return the commit of the study file, and whether it had uncommitted changes; empty without a repository."""
+    return f"{git['commit']}{' with uncommitted changes' if git['uncommitted'] else ''}" if git else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
