@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from segsweep.config.normalisation import Normalisation
 from segsweep.config.source_score import ScoreSpec
 from segsweep.config.study import TUNING_SEED
-from segsweep.config.work import StageSpec
 from segsweep.context import ExecutionContext
 from segsweep.data.image_facts import image_facts
 from segsweep.data.prepared import Prepared
@@ -29,12 +28,13 @@ from segsweep.training.batches import ImageSet
 from segsweep.training.calibrate import layers_with_statistics, set_statistics
 from segsweep.training.device import Device
 from segsweep.training.image_distance import kernel_distance
-from segsweep.training.left_out import Estimate, with_error
+from segsweep.training.left_out import Estimate, with_errors
 from segsweep.training.pixel_features import pixel_features, sample_pixels
 from segsweep.training.probe import image_features
-from segsweep.training.transferability import PIXEL_SCORES, PixelScore
+from segsweep.training.transferability import PIXEL_SCORES
 
-IMAGES = 300  # most images of the target, and of the source, evenly spaced over the set
+IMAGES = 200  # most images of the target whose pixels are scored, evenly spaced over the set
+COMPARED_IMAGES = 100  # most images of the target, and of the source, whose distance is measured
 RANDOM_SEEDS = 3  # models with random weights whose scores are averaged
 
 Facts = dict[str, Any]
@@ -68,7 +68,8 @@ def score_source(spec: ScoreSpec, source: Artifact | None, context: ExecutionCon
     """Return the scores of a source with their standard errors, and facts of the source and the target, as columns of a record.
 
     The encoder is that of a trial with this source before its first step. Statistics of normalisation layers that no data has set
-    are computed from the target's images, as for a frozen encoder. The scores of random weights are means over three seeds.
+    are computed from the target's images, as for a frozen encoder. The scores of random weights are means over three seeds. The
+    distance of the images, which needs no masks, is measured for the subset `whole` only.
 
     Args:
         spec: Specification of the scores.
@@ -79,7 +80,7 @@ def score_source(spec: ScoreSpec, source: Artifact | None, context: ExecutionCon
     sample, normalisation = sample_pixels(target), normalisation_from(source)
     encoders = _encoders(spec, source, target, normalisation, context.device)
     features = [pixel_features(each, target, sample, normalisation, context.device) for each in encoders]
-    scores = {name: _estimate(score, features, sample.labels_N, sample.images_N) for name, score in PIXEL_SCORES.items()}
+    scores = _pixel_scores(features, sample.labels_N, sample.images_N)
     facts = {
         "images": len(target),
         "pixels": len(sample),
@@ -90,7 +91,9 @@ def score_source(spec: ScoreSpec, source: Artifact | None, context: ExecutionCon
         facts |= {"source_classes": len(source.metadata["classes"]) if source.metadata["classes"] else None}
         facts |= {"source_val_mean_iou": source.metadata["facts"].get("val_mean_iou")}
     if spec.stage is not None and spec.stage.stage.trains:
-        facts |= _compared(spec, spec.stage, target, context)
+        images = source_sets(spec.stage, context)[0]
+        facts |= {"source_images": len(images), **image_facts(images.data, images.members, "source_")}
+        facts |= _distance(spec, images, target, context) if spec.subset == "whole" else {}
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in facts.items()}
 
 
@@ -119,15 +122,16 @@ def _encoders(
         yield encoder
 
 
-def _estimate(score: PixelScore, features: Sequence[Tensor], labels_N: Tensor, images_N: Tensor) -> Estimate:
-    """Return the mean of a score over several encoders, with its standard error."""
+def _pixel_scores(features: Sequence[Tensor], labels_N: Tensor, images_N: Tensor) -> dict[str, Estimate]:
+    """Return the scores of an encoder's features with their standard errors; means over several encoders."""
 
-    def mean(kept: Tensor) -> float:
+    def means(kept: Tensor) -> list[float]:
         pixels = kept[images_N]
-        values = [score(each[pixels] - each[pixels].mean(0), labels_N[pixels]) for each in features]
-        return sum(values) / len(values)
+        parts = [each[pixels] for each in features]
+        centred, labels = [part - part.mean(0) for part in parts], labels_N[pixels]
+        return [sum(score(each, labels) for each in centred) / len(centred) for score in PIXEL_SCORES.values()]
 
-    return with_error(mean, int(images_N.max()) + 1)
+    return dict(zip(PIXEL_SCORES, with_errors(means, int(images_N.max()) + 1), strict=True))
 
 
 def _columns(scores: Mapping[str, Estimate]) -> Facts:
@@ -136,15 +140,15 @@ def _columns(scores: Mapping[str, Estimate]) -> Facts:
     return values | {f"{name}_se": each.error for name, each in scores.items()}
 
 
-def _compared(spec: ScoreSpec, stage: StageSpec, target: ImageSet, context: ExecutionContext) -> Facts:
-    """Return facts of the source's training images, and their distance from the target's, as columns."""
-    whole = source_sets(stage, context)[0]
-    images, facts = whole.spread(IMAGES), {"source_images": len(whole), **image_facts(whole.data, whole.members, "source_")}
+def _distance(spec: ScoreSpec, images: ImageSet, target: ImageSet, context: ExecutionContext) -> Facts:
+    """Return the distance between the images of the source and of the target, as columns; nothing for fewer than two images."""
+    images, target = images.spread(COMPARED_IMAGES), target.spread(COMPARED_IMAGES)
+    if min(len(images), len(target)) < 2:
+        return {}
     encoder, normalisation = fixed_encoder(spec.fixed_weights)
     encoder.to(context.device.torch)
     if spec.fixed_weights == "random":  # without statistics of its layers, random features vanish
         layers = list(layers_with_statistics(encoder).values())
         set_statistics(encoder, layers, target, normalisation, TUNING_SEED, context.device)
     of = partial(image_features, encoder, normalisation=normalisation, device=context.device)
-    distance = {"kid": kernel_distance(of(images), of(target))} if min(len(images), len(target)) > 1 else {}
-    return {**facts, **_columns(distance), "kid_encoder": fixed_encoder_name(spec.fixed_weights)}
+    return {**_columns({"kid": kernel_distance(of(images), of(target))}), "kid_encoder": fixed_encoder_name(spec.fixed_weights)}

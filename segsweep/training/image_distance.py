@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from segsweep.training.left_out import Estimate, with_error
+from segsweep.training.left_out import Estimate, with_errors
 
 
 def kernel_distance(features_ND: Tensor, others_MD: Tensor) -> Estimate:
@@ -20,12 +20,12 @@ def kernel_distance(features_ND: Tensor, others_MD: Tensor) -> Estimate:
     kernel = (both @ both.T / both.shape[1] + 1) ** 3
     first, images = len(features_ND), max(len(features_ND), len(others_MD))
 
-    def distance(kept: Tensor) -> float:
+    def distance(kept: Tensor) -> list[float]:
         one, other = kept[:first].nonzero()[:, 0], first + kept[: len(others_MD)].nonzero()[:, 0]
         within = sum(_mean_of_pairs(kernel[each][:, each]) for each in (one, other))
-        return float(within - 2 * kernel[one][:, other].mean())
+        return [float(within - 2 * kernel[one][:, other].mean())]
 
-    return with_error(distance, images)
+    return with_errors(distance, images)[0]
 
 
 def _mean_of_pairs(kernel_NN: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from segsweep.training.batches import ImageSet, normalise
 from segsweep.training.device import Device
 
 PER_CLASS = 50  # most pixels of one class in one image
-MOST_PIXELS = 20_000  # of all images
+MOST_PIXELS = 10_000  # of all images
 DIMENSIONS = 64  # principal components that are kept
 BATCH = 32  # images
 ROWS = 4096  # pixels that are converted to float64 together
@@ -44,7 +44,7 @@ class PixelSample:
 def sample_pixels(image_set: ImageSet) -> PixelSample:
     """Return a random sample of an image set's pixels: of every image equally many of every class that it shows.
 
-    These are 50 pixels, fewer if all images together would give more than 20,000. Ignored pixels are left out. The pixels of an
+    These are 50 pixels, fewer if all images together would give more than 10,000. Ignored pixels are left out. The pixels of an
     image depend only on its number in the dataset, its mask and their count.
     """
     data, members = image_set.data, image_set.members

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segsweep.training.image_distance import kernel_distance
-from segsweep.training.left_out import with_error
+from segsweep.training.left_out import with_errors
 
 
 def sets(count: int, other: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,11 +46,12 @@ def test_distance_of_equal_distributions_is_about_zero() -> None:
 def test_error_of_a_mean_is_the_usual_one() -> None:
     """For the mean of eight images the error is the standard deviation divided by the square root of eight."""
     values = torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0])
-    found = with_error(lambda kept: float(values[kept].mean()), 8)
+    found, double = with_errors(lambda kept: [float(values[kept].mean()), 2 * float(values[kept].mean())], 8)
     assert (found.value, found.error) == (pytest.approx(3.875), pytest.approx(float(values.std()) / math.sqrt(8)))
+    assert (double.value, double.error) == (2 * found.value, pytest.approx(2 * found.error))
 
 
 def test_error_is_unknown_with_too_few_images() -> None:
     """With two images, or where a score without a block is undefined, there is no error."""
-    assert with_error(lambda kept: float(kept.sum()), 2).error is None
-    assert with_error(lambda kept: 1.0 if kept.all() else math.nan, 9).error is None
+    assert with_errors(lambda kept: [float(kept.sum())], 2)[0].error is None
+    assert with_errors(lambda kept: [1.0 if kept.all() else math.nan], 9)[0].error is None
