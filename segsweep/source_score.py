@@ -69,7 +69,7 @@ def score_source(spec: ScoreSpec, source: Artifact | None, context: ExecutionCon
 
     The encoder is that of a trial with this source before its first step. Statistics of normalisation layers that no data has set
     are computed from the target's images, as for a frozen encoder. The scores of random weights are means over three seeds. The
-    distance of the images, which needs no masks, is measured for the subset `whole` only.
+    distance of the images, which needs no masks, is measured for the largest subset only.
 
     Args:
         spec: Specification of the scores.
@@ -93,7 +93,7 @@ def score_source(spec: ScoreSpec, source: Artifact | None, context: ExecutionCon
     if spec.stage is not None and spec.stage.stage.trains:
         images = source_sets(spec.stage, context)[0]
         facts |= {"source_images": len(images), **image_facts(images.data, images.members, "source_")}
-        facts |= _distance(spec, images, target, context) if spec.subset == "whole" else {}
+        facts |= _distance(spec, images, target, context) if spec.subset == "largest" else {}
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in facts.items()}
 
 

@@ -66,13 +66,13 @@ def random_spec(keys: dict[str, str]) -> ScoreSpec:
 
 @pytest.fixture
 def trained(keys: dict[str, str], context: ExecutionContext) -> tuple[ScoreSpec, Artifact]:
-    """The scores of a supervised source on the whole training split, and the source's artifact."""
+    """The scores of a supervised source on all training images, and the source's artifact."""
     settings = Settings.build(source="supervised:source", **SETTINGS)
     stage = StageSpec(
         Stage("supervised", "source"), "unet4", 0, keys["source"], stage_settings(settings, Stage("supervised", "source"))
     )
     *_, outcome = build_stage(stage, None, context)
-    spec = ScoreSpec("s", stage, settings, TARGET, keys["target"], "whole", "random")
+    spec = ScoreSpec("s", stage, settings, TARGET, keys["target"], "largest", "random")
     return spec, context.store.open(WEIGHTS, outcome.artifact.key)
 
 

@@ -12,7 +12,7 @@ from segsweep.config.work import StageSpec
 
 SCORE_VERSION = 1  # raise by hand after a change that makes scores incomparable with old ones
 
-Subset = Literal["smallest", "whole"]  # the study's smallest subset of training images; the whole training split
+Subset = Literal["smallest", "largest"]  # of the subsets of training images on which the study trains
 FixedWeights = Literal["imagenet", "random"]  # weights of the encoder that measures the distance of images
 
 
@@ -47,10 +47,10 @@ class ScoreSpec:
 
     @property
     def name(self) -> str:
-        """The source, the architecture, the image size, the subset and the source's seed, in words."""
+        """The source, the architecture, the image size, the share of images and the source's seed, in words."""
         seed = f", source seed {self.stage.seed}" if self.stage is not None else ""
-        images = "all training images" if self.subset == "whole" else "the smallest training subset"
-        return f"{self.source} for {self.settings.architecture} at {self.settings.image_px} px on {images}{seed}"
+        share = f"{100 * self.settings.fraction:.3g} % of the training images"
+        return f"{self.source} for {self.settings.architecture} at {self.settings.image_px} px on {share}{seed}"
 
     @cached_property
     def score_id(self) -> str:

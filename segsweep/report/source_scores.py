@@ -18,7 +18,7 @@ FACTS = (
 PAIR = ("source", "other", "low", "high")
 
 
-def source_scores(records: Records, subset: str = "whole") -> pd.DataFrame:
+def source_scores(records: Records, subset: str = "largest") -> pd.DataFrame:
     """Return one row per source, architecture and image size, with the scores of the source, in the order of the study.
 
     Columns: `source`, `architecture`, `image_px`; `logme`, `gbc`, `h_score` and `kid`, each with its standard error (`logme_se`);
@@ -29,12 +29,12 @@ def source_scores(records: Records, subset: str = "whole") -> pd.DataFrame:
 
     Args:
         records: Records of the study.
-        subset: `whole` for scores on the whole training split; `smallest` for those on the study's smallest subset, which is the
-            whole training split if the study trains on nothing smaller.
+        subset: `largest` or `smallest`: the subset of training images on which sources are scored. They are the same if all
+            cells of the study train on equally many images.
     """
     finished = records.scores[records.scores["status"] == "finished"]
     if subset == "smallest" and not (finished["subset"] == "smallest").any():
-        subset = "whole"
+        subset = "largest"
     chosen = finished[finished["subset"] == subset]
     measured = [name for score in SCORES for name in (score, f"{score}_se")]
     grouped = chosen.groupby(list(SOURCE), sort=False, dropna=False)

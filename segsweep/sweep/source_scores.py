@@ -20,8 +20,8 @@ def score_tasks(plan: Plan, undecided: Collection[str], fixed_weights: FixedWeig
     """Return the tasks that score the source models of a plan, each once.
 
     Sources are compared for one architecture and one size of images; where there is only one, nothing is scored. Each source
-    model is scored on the whole training split, and on the smallest subset of it on which the study trains. Under a protocol with
-    folds, the training split is that of the first fold. Cells in `undecided`, whose source is not chosen yet, are left out.
+    model is scored on the largest and on the smallest subset of the training images on which the study trains. Under a protocol
+    with folds these are images of the first fold. Cells in `undecided`, whose source is not chosen yet, are left out.
     """
     groups: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
     first_fold = plan.cells[0].settings.fold if plan.cells else None
@@ -43,15 +43,15 @@ def _first_stage(cell: Cell) -> str | None:
 
 
 def _subsets(cells: list[Cell]) -> dict[Subset, Settings]:
-    """Return the settings that choose each subset: only `whole` if the study always trains on the whole training split."""
-    whole = max((cell.settings for cell in cells), key=_dev_share).model_copy(update={"fraction": 1.0})
-    smallest = min((cell.settings for cell in cells), key=lambda settings: _dev_share(settings) * settings.fraction)
-    alike = (smallest.dev_share, smallest.fraction) == (whole.dev_share, whole.fraction)
-    return {"whole": whole} if alike else {"smallest": smallest, "whole": whole}
+    """Return the settings that choose each subset: only `largest` if all subsets are equal."""
+    settings = [cell.settings for cell in cells]
+    smallest, largest = min(settings, key=_share), max(settings, key=_share)
+    return {"largest": largest} if _share(smallest) == _share(largest) else {"smallest": smallest, "largest": largest}
 
 
-def _dev_share(settings: Settings) -> float:
-    return 1.0 if settings.dev_share is None else settings.dev_share
+def _share(settings: Settings) -> float:
+    """Return the share of the possible training images on which a cell trains."""
+    return settings.fraction * (1.0 if settings.dev_share is None else settings.dev_share)
 
 
 def _specs(cells: list[Cell], subsets: dict[Subset, Settings], fixed_weights: FixedWeights) -> Iterator[ScoreSpec]:

@@ -143,7 +143,6 @@ SCORE_KIND = Kind(
         title=score_title,
         tag=lambda row: "score",  # noqa: ARG005
         measured=frozenset(MEASURED),
-        source="stage_id",
     ),
     artifact=None,
     group_option="workers_per_stage",

@@ -194,7 +194,7 @@ def test_runs_are_found_by_settings_and_results(sent):
     assert [run.summary["best/val_iou"] for run in found] == wanted["val_iou"].tolist()
     assert {run.state for run in found} == {"finished"}
     jobs = [run.job_type for run in wandb.Api().runs(PROJECT, lazy=False)]
-    assert sorted(jobs) == ["finetune"] * 6 + ["stage", "summary"]
+    assert sorted(jobs) == ["finetune"] * 6 + ["score"] * 2 + ["stage", "summary"]
 
 
 def test_epochs_are_logged_against_their_number(sent):
@@ -318,7 +318,7 @@ def test_offline_runs_are_synced_afterwards(study):
     """Offline runs arrive by W&B's `wandb sync`; a later sync of the study completes them without duplicates."""
     send(study, mode="offline")
     folders = sorted(str(path) for path in (study / "wandb" / "wandb").glob("offline-run-*"))
-    assert len(folders) == 8
+    assert len(folders) == 10
     send(study, mode="offline")
     assert len(list((study / "wandb" / "wandb").glob("offline-run-*"))) == 8
     subprocess.run([sys.executable, "-m", "wandb", "sync", "--no-include-synced", *folders], check=True, capture_output=True)

@@ -13,13 +13,13 @@ from segsweep.report.source_scores import SCORES, agreement, pairs_of_gains, sou
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     """Scores of two models of `near`, of `random` on both subsets, and of a source that failed."""
-    near = {"source": "near", "kid": 1.0, "source_images": 240, "subset": "whole"}
+    near = {"source": "near", "kid": 1.0, "source_images": 240, "subset": "largest"}
     rows = [
         {**near, "source_seed": 0, "logme": -0.2, "logme_se": 0.01},
         {**near, "source_seed": 1, "logme": -0.4, "logme_se": 0.03},
-        {"source": "random", "logme": -0.9, "logme_se": 0.02, "subset": "whole"},
+        {"source": "random", "logme": -0.9, "logme_se": 0.02, "subset": "largest"},
         {"source": "random", "logme": -0.8, "logme_se": 0.05, "subset": "smallest"},
-        {"source": "far", "subset": "whole", "status": "failed"},
+        {"source": "far", "subset": "largest", "status": "failed"},
     ]
     with RecordWriter(tmp_path / "s") as writer:
         writer.declare({"schema_version": 3, "name": "s"})
@@ -46,7 +46,7 @@ def test_sources_have_one_row_each(records: Records) -> None:
 def test_a_study_without_scores_has_an_empty_table(records: Records) -> None:
     """Records without scores give no row, with all columns."""
     empty = Records(**{**records.__dict__, "scores": records.scores.iloc[:0]})
-    for subset in ("whole", "smallest"):
+    for subset in ("largest", "smallest"):
         table = source_scores(empty, subset)
         assert len(table) == 0
         assert {"source", "models", "kid_encoder", *SCORES} <= set(table.columns)

@@ -42,14 +42,15 @@ def test_every_source_is_scored_on_both_subsets() -> None:
     }
     found = planned(small_study(compare=compare))
     sources, architectures = compare["source"], compare["architecture"]
-    subsets = [("smallest", 0.1), ("whole", 1.0)]
+    subsets = [("smallest", 0.1), ("largest", 0.5)]
     assert sorted(found) == sorted((source, each, *subset) for source in sources for each in architectures for subset in subsets)
 
 
-def test_a_study_that_uses_all_images_has_one_subset() -> None:
-    """Without fractions the smallest subset is the whole training split, which is scored once; a fixed fraction gives two."""
-    assert [subset for *_, subset, _ in planned(small_study())] == ["whole", "whole"]
-    assert {each for *_, each in planned(small_study(fixed={"epochs": 1, "fraction": 0.3}))} == {0.3, 1.0}
+def test_a_study_without_fractions_has_one_subset() -> None:
+    """If all cells train on equally many images, each source is scored once, on these."""
+    assert [each for _, _, *each in planned(small_study())] == [["largest", 1.0]] * 2
+    fixed = {"epochs": 1, "precision": "float32", "fraction": 0.3}
+    assert [each for _, _, *each in planned(small_study(fixed=fixed))] == [["largest", 0.3]] * 2
 
 
 def test_nothing_is_scored_without_a_comparison_of_sources() -> None:
