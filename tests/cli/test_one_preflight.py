@@ -239,6 +239,7 @@ def test_the_plan_for_programs_has_its_documented_fields(place: Path, capsys: py
     assert {name: type(value) for name, value in plan.items()} == FIELDS
     assert plan["cell_names"] == ["source=random", f"source=supervised:folder:{place}/source"]
     assert plan["stage_list"][0].keys() == {"name", "model", "seed", "settings", "in_store"}
+    assert plan["score_list"][0].keys() == {"name", "done"}
     assert plan["seconds"] > 0
     page = (Path(__file__).parents[2] / "sweeps" / "README.md").read_text(encoding="utf-8")
     table = page.partition("### The plan as JSON")[2].partition("\n#")[0]

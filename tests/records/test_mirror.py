@@ -125,7 +125,7 @@ def test_a_restarted_study_stays_readable_in_wandb(study):
     write_choices(study, whole)
     sender.look()
     sender.end()
-    for table in ("epochs", "images", "counts", "stages", "confusions"):
+    for table in ("epochs", "images", "counts", "stages", "scores", "confusions"):
         pd.testing.assert_frame_equal(getattr(whole, table), getattr(mirrored, table), obj=table)
     assert mirrored.trials["chosen"].sum() == whole.trials["chosen"].sum()
     assert_equal(whole, load(f"wandb:{PROJECT}"))
@@ -320,7 +320,7 @@ def test_offline_runs_are_synced_afterwards(study):
     folders = sorted(str(path) for path in (study / "wandb" / "wandb").glob("offline-run-*"))
     assert len(folders) == 10
     send(study, mode="offline")
-    assert len(list((study / "wandb" / "wandb").glob("offline-run-*"))) == 8
+    assert len(list((study / "wandb" / "wandb").glob("offline-run-*"))) == 10
     subprocess.run([sys.executable, "-m", "wandb", "sync", "--no-include-synced", *folders], check=True, capture_output=True)
     assert_equal(load(study), load(f"wandb:{PROJECT}"))
     send(study, mode="online")
