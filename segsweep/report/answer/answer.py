@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 
 import pandas as pd
 
@@ -28,7 +29,8 @@ class CellAnswer:
     Attributes:
         cell: Name of the cell; `label` is a short text that distinguishes it.
         estimate: Score, the mean over units; NaN without a finished run.
-        half: Half-width of the 95 % interval of the score for new units and images; NaN without one.
+        half: Half-width of the 95 % interval of the score for new units and images; NaN without one. A cell with a single unit
+            has none where other cells have more, because its interval would leave out what theirs cover.
         per_unit: Score of each seed, or source model.
         units: The seeds or source models with finished runs.
         beaten_by: The cell that is shown to score higher, None if there is none.
@@ -46,6 +48,11 @@ class CellAnswer:
     def interval(self) -> tuple[float, float]:
         """The ends of the interval, within 0..1."""
         return max(self.estimate - self.half, 0.0), min(self.estimate + self.half, 1.0)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the score has an interval."""
+        return isfinite(self.half)
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,7 @@ def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limit
     """Return an answer from scores; `planned` is the number of units in the declaration, `matters` the least difference."""
     beaten = beaten_by(scores)
     engine = scores.engine(scores.cells) if scores.cells else None
+    covers_seeds = any(len(units) > 1 for units in scores.by_cell.values()) or len(scores.folds) > 1
     labels = {axis: level_labels(design, axis) for axis in design.axes}
     names = cell_labels(design, labels)
     return Answer(
@@ -174,9 +182,9 @@ def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limit
         units_planned=planned,
         models=scores.models,
         decides=beaten is not None and len(scores.cells) > 0,
-        covers_seeds=any(len(units) > 1 for units in scores.by_cell.values()) or len(scores.folds) > 1,
+        covers_seeds=covers_seeds,
         matters=matters,
-        cells=tuple(CellAnswer(cell, names[cell], *_own(scores, cell), (beaten or {}).get(cell)) for cell in design.cells),
+        cells=tuple(CellAnswer(cell, names[cell], *_own(scores, cell, covers_seeds), (beaten or {}).get(cell)) for cell in design.cells),
         chosen=None,
         questions=tuple(questions(design, scores, planned, matters)),
         scores=scores,
@@ -186,7 +194,7 @@ def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limit
     )
 
 
-def _own(scores: StudyScores, cell: str) -> tuple[float, float, tuple[float, ...], tuple[int, ...]]:
+def _own(scores: StudyScores, cell: str, covers_seeds: bool) -> tuple[float, float, tuple[float, ...], tuple[int, ...]]:
     """Return the estimate, the half-width, the scores per unit, and the units of one cell."""
     engine = scores.engine([cell]) if cell in scores.cells else None
     if engine is None:
@@ -194,7 +202,8 @@ def _own(scores: StudyScores, cell: str) -> tuple[float, float, tuple[float, ...
     weights = engine.weights({cell: 1.0})
     found = engine.contrasts.estimates(weights)
     per_unit: Floats = weights @ engine.per_unit
-    return float(found.estimate[0]), float(found.half[0]), tuple(per_unit.tolist()), engine.units
+    half = float(found.half[0]) if engine.contrasts.freedom or not covers_seeds else float("nan")
+    return float(found.estimate[0]), half, tuple(per_unit.tolist()), engine.units
 
 
 def _unscored(records: Records, measure: str) -> str:

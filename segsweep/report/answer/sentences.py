@@ -214,9 +214,11 @@ def _all_differences(question: Question) -> list[Difference]:
 
 
 def score_text(cell: CellAnswer) -> str:
-    """Return a score with its interval in points: `49.9 [45.1, 54.7]`."""
+    """Return a score with its interval in points, if it has one: `49.9 [45.1, 54.7]`."""
     low, high = cell.interval
     fine = cell.half < FINE
+    if not cell.has_interval:
+        return f"{points(cell.estimate)} (without an interval)"
     return f"{points(cell.estimate, fine=fine)} [{points(low, fine=fine)}, {points(high, fine=fine)}]"
 
 

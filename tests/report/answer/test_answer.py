@@ -13,6 +13,7 @@ from segsweep.report.answer.questions import Verdict
 from segsweep.report.answer.scores import study_scores
 from segsweep.report.answer.sentences import FORBIDDEN, question_sentence, sentences
 from segsweep.report.cells import summarise
+from segsweep.report.text import table_text
 
 SOURCES = {"source": ["random", "supervised:near", "supervised:far"], "freeze": ["none", "encoder"]}
 
@@ -36,6 +37,15 @@ def test_a_lost_seed_leaves_other_cells_alone() -> None:
     assert answer.cell(cell).units == (1, 3)
     assert "1 cell has fewer than 3 finished seeds" in sentences(answer)[-1]
     assert "1 confirmed run failed or was skipped" in sentences(answer)[-1]
+
+
+def test_a_cell_with_one_seed_among_others_with_more_has_no_interval() -> None:
+    """Its interval would cover images alone, and be the narrowest of a table whose intervals cover seeds."""
+    cell = "source=supervised:far freeze=none"
+    answer = answer_of(Drawn(SOURCES, {cell: 0.8}, missing={(cell, 1), (cell, 2)}).records())
+    assert [each.cell for each in answer.cells if not each.has_interval] == [cell]
+    assert "IoU 80.5 (without an interval) on 40 test images with 1 seed." in sentences(answer)[0]
+    assert "nan" not in table_text(Drawn(SOURCES, missing={(cell, 1), (cell, 2)}).records())
 
 
 def test_a_cell_without_runs_leaves_only_its_pairs_out() -> None:
