@@ -84,7 +84,8 @@ class Answer:
         study: Name of the study.
         measure: Column of the trials table without `test_`.
         images: Number of test images.
-        units: Number of seeds, or source models, that every cell has; `units_planned` is the number in the declaration.
+        units: Number of seeds, or source models, that all cells with scores have in common; `units_planned` is the number in the
+            declaration.
         models: Whether units are source models.
         decides: Whether seeds and cells are enough for verdicts; otherwise intervals cover these trained models alone.
         covers_seeds: Whether the intervals cover new seeds at all.
@@ -184,7 +185,9 @@ def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limit
         decides=beaten is not None and len(scores.cells) > 0,
         covers_seeds=covers_seeds,
         matters=matters,
-        cells=tuple(CellAnswer(cell, names[cell], *_own(scores, cell, covers_seeds), (beaten or {}).get(cell)) for cell in design.cells),
+        cells=tuple(
+            CellAnswer(cell, names[cell], *_own(scores, cell, covers_seeds), (beaten or {}).get(cell)) for cell in design.cells
+        ),
         chosen=None,
         questions=tuple(questions(design, scores, planned, matters)),
         scores=scores,

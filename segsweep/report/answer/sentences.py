@@ -42,12 +42,13 @@ def best_sentence(answer: Answer) -> str:
     chosen = answer.cell(answer.chosen) if answer.chosen else answer.confirmed[0]
     others = len(answer.confirmed) - 1
     measured = (
-        f"test {measure_text(answer)} {score_text(chosen)} on {count(answer.images, 'test image')} with {units_text(answer)}"
+        f"test {measure_text(answer)} {score_text(chosen)} on {count(answer.images, 'test image')} "
+        f"with {units_text(answer, chosen)}"
     )
     if not others:
         return f"{capital(chosen.label)} has {measured}."
     if not answer.decides:
-        return f"{capital(chosen.label)} has the highest validation reading, and {measured}; {_undecided_reason(answer)}"
+        return f"{capital(chosen.label)}, chosen by validation, has {measured}; {_undecided_reason(answer)}"
     rest = [cell.label for cell in answer.best if cell is not chosen]
     if chosen.beaten_by is None and not rest:
         return f"{capital(chosen.label)} is best: {measured}; {_others(others)} lower."
@@ -72,9 +73,9 @@ def _others(count: int) -> str:
 
 
 def _undecided_reason(answer: Answer) -> str:
-    if answer.covers_seeds:
-        return f"{units_text(answer)} of {count(len(answer.confirmed), 'cell')} are too few to compare cells."
-    return "one seed per cell says nothing on other seeds."
+    if not answer.covers_seeds:
+        return f"one {unit_text(answer)} per cell says nothing on other {unit_text(answer)}s."
+    return f"{units_text(answer)} do not suffice to compare {count(len(answer.confirmed), 'cell')}."
 
 
 def question_sentence(answer: Answer, question: Question) -> str:
@@ -173,11 +174,12 @@ def limits_sentence(answer: Answer) -> str:
     over = _covered(answer)
     left_out = []
     if not answer.covers_seeds:
-        left_out.append("other seeds")
+        left_out.append(f"other {unit_text(answer)}s")
     if limits.models_per_source == 1:
         left_out.append("the choice of the one trained model per source")
-    left_out.append("what the folds share by their common training images" if limits.folds else "the choice of the split")
-    if limits.tuned and not limits.folds:
+    folds = _folds(answer)
+    left_out.append("what the folds share by their common training images" if folds else "the choice of the split")
+    if limits.tuned and not folds:
         left_out.append("the one tuning seed")
     notes = []
     if limits.at_edge:
@@ -190,7 +192,9 @@ def limits_sentence(answer: Answer) -> str:
         notes.append(f"{count(len(missing), 'cell')} {verb} fewer than {answer.units_planned} finished {unit_text(answer)}s")
     if limits.few_images:
         notes.append("with so few test images the intervals are rough")
-    opening = "" if answer.covers_seeds else "One seed: "
+    if len(answer.scores.folds) < limits.folds:
+        notes.append(f"only {len(answer.scores.folds)} of {limits.folds} folds have runs of all cells")
+    opening = "" if answer.covers_seeds else f"One {unit_text(answer)}: "
     text = (
         f"{opening}{'the' if opening else 'The'} 95 % intervals cover {over}; they leave out {_joined(left_out, len(left_out))}"
     )
@@ -199,8 +203,8 @@ def limits_sentence(answer: Answer) -> str:
 
 def _covered(answer: Answer) -> str:
     """Return what the intervals cover."""
-    if answer.limits.folds:
-        return f"the spread over {answer.limits.folds} folds: training images, seeds and test images"
+    if folds := _folds(answer):
+        return f"the spread over {folds} folds: training images, seeds and test images"
     return f"{units_text(answer)} and test images" if answer.covers_seeds else "other test images with the same trained models"
 
 
@@ -251,9 +255,18 @@ def measure_text(answer: Answer) -> str:
     return MEASURES.get(answer.measure, f"IoU of {answer.measure.removeprefix('iou_')}")
 
 
-def units_text(answer: Answer) -> str:
-    """Return the number of seeds, source models or folds on which the intervals rest: `3 seeds`."""
-    return count(answer.units, unit_text(answer)) + (f" on each of {answer.limits.folds} folds" if answer.limits.folds else "")
+def units_text(answer: Answer, cell: CellAnswer | None = None) -> str:
+    """Return the number of seeds or source models of a cell, or of all cells with scores: `3 seeds`, `1 to 3 seeds`."""
+    numbers = [len(each.units) for each in ([cell] if cell else answer.confirmed)]
+    least, most = min(numbers), max(numbers)
+    text = count(most, unit_text(answer)) if least == most else f"{least} to {count(most, unit_text(answer))}"
+    return text + (f" on each of {folds} folds" if (folds := _folds(answer)) else "")
+
+
+def _folds(answer: Answer) -> int:
+    """Return the number of folds over which the intervals are; 0 for a single split, and a single complete fold."""
+    folds = len(answer.scores.folds)
+    return folds if folds > 1 else 0
 
 
 def unit_text(answer: Answer) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from drawn_study import Drawn
 
+from segsweep.records import Records
 from segsweep.report.answer.answer import Limits, answer_from, answer_of
 from segsweep.report.answer.questions import Verdict
 from segsweep.report.answer.scores import study_scores
@@ -55,6 +56,50 @@ def test_a_cell_without_runs_leaves_only_its_pairs_out() -> None:
     far = answer.questions[0].differences[1]
     assert (far.pairs, far.pairs_planned) == (1, 2)
     assert "(3 of 4 pairs of cells)" in sentences(answer)[1]
+
+
+def test_numbers_of_seeds_are_those_of_the_cells() -> None:
+    """Failures that leave no seed to all cells do not make their number 0, and a cell is not said to have fewer than it has."""
+    cells = list(Drawn(SOURCES).cells())
+    answer = answer_of(Drawn(SOURCES, missing={(cells[0], 1), (cells[0], 2), (cells[1], 3)}).records())
+    text = " ".join(sentences(answer))
+    assert "The 95 % intervals cover 1 to 3 seeds and test images" in text
+    assert not re.search(r"\b0 seeds", text)
+    chosen = answer.cell(answer.chosen or "")
+    assert f"on 40 test images with {len(chosen.units)} seed" in text
+
+
+def test_one_source_model_of_several_seeds_is_named_as_such() -> None:
+    """With one of two source models, the intervals leave out other source models, not seeds."""
+    cells = Drawn(SOURCES).cells()
+    drawn = Drawn(SOURCES, seeds=4, source_seeds=2, missing={(cell, seed) for cell in cells for seed in (2, 4)})
+    first, *_, last = sentences(answer_of(drawn.records()))
+    assert first.endswith("with 1 source model; one source model per cell says nothing on other source models.")
+    assert last.startswith("One source model: the 95 % intervals cover other test images with the same trained models; they")
+    assert "leave out other source models" in last
+
+
+@pytest.mark.parametrize("complete", [1, 3, 5])
+def test_only_complete_folds_count(complete: int) -> None:
+    """The sentences name the folds that all cells have, not those of the declaration."""
+    drawn = Drawn(SOURCES, seeds=2, study={"target": {"name": "folder:x", "protocol": "5-fold"}})
+    text = " ".join(sentences(answer_of(in_folds(drawn.records(), 5, complete))))
+    assert ("over 3 folds" in text) == (complete == 3)
+    assert ("on each of 5 folds" in text) == (complete == 5)
+    assert (f"only {complete} of 5 folds have runs of all cells" in text) == (complete in (1, 3))
+
+
+def in_folds(records: Records, folds: int, complete: int) -> Records:
+    """Return records whose runs are repeated in folds with a part of the images each; the first cell has only some folds."""
+    first = records.study["cells"][0]
+    trials, counts = [], []
+    for fold in range(1, folds + 1):
+        kept = records.trials[(records.trials["cell"] != first) | (fold <= complete)]
+        trials.append(kept.assign(fold=fold, trial_id=kept["trial_id"] + f" {fold}"))
+        part = records.counts[records.counts["image"].astype(int) % folds == fold - 1]
+        counts.append(part.assign(trial_id=part["trial_id"] + f" {fold}"))
+    folded = pd.concat(trials, ignore_index=True).astype({"fold": "Int64"})
+    return replace(records, trials=folded, counts=pd.concat(counts, ignore_index=True))
 
 
 def test_runs_of_one_source_model_are_one_unit() -> None:
