@@ -13,6 +13,8 @@ from segsweep.report.answer.scores import Engine, StudyScores
 
 MATTERS = 0.01  # a difference of one point, below which two cells count as equal
 
+ROUNDING = 1e-12  # of differences between scores in 0..1
+
 
 class Verdict(StrEnum):
     """What the simultaneous interval of a difference supports."""
@@ -178,9 +180,9 @@ def family(
 
 def verdict(estimate: float, half: float, matters: float) -> Verdict:
     """Return what an interval supports; `matters` is the least difference that matters."""
-    if abs(estimate) > half:
+    if abs(estimate) > half + ROUNDING:
         return Verdict.GAIN if estimate > 0 else Verdict.LOSS
-    return Verdict.EQUAL if abs(estimate) + half <= matters else Verdict.UNDECIDED
+    return Verdict.EQUAL if abs(estimate) + half <= matters + ROUNDING else Verdict.UNDECIDED
 
 
 def _dependences(design: Design, axis: str, asker: _Asker) -> Iterator[Dependence]:

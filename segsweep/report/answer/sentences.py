@@ -51,7 +51,7 @@ def best_sentence(answer: Answer) -> str:
         return f"{capital(chosen.label)}, chosen by validation, has {measured}; {_undecided_reason(answer)}"
     rest = [cell.label for cell in answer.best if cell is not chosen]
     if chosen.beaten_by is None and not rest:
-        return f"{capital(chosen.label)} is best: {measured}; {_others(others)} lower."
+        return f"{capital(chosen.label)} is best: {measured}; {_others(answer)} lower."
     if not others - len(rest) and chosen.beaten_by is None:
         low, high = min(cell.estimate for cell in answer.confirmed), max(cell.estimate for cell in answer.confirmed)
         return (
@@ -62,14 +62,17 @@ def best_sentence(answer: Answer) -> str:
     if chosen.beaten_by is None:
         return f"{opening}; {len(rest)} of the other {others} cells may be as good or better: {listed(rest)}."
     if len(rest) == 1:
-        return f"{opening}, but {rest[0]} scores higher than every other cell."
+        return f"{opening}, but {rest[0]} scores higher than it and than every other cell."
     return (
         f"{opening}, but {answer.cell(chosen.beaten_by).label} scores higher; the best cell is among {len(rest)}: {listed(rest)}."
     )
 
 
-def _others(count: int) -> str:
-    return "the other cell scores" if count == 1 else f"each of the other {count} cells scores"
+def _others(answer: Answer) -> str:
+    """Return the subject of the clause on all other cells; of a part of the cells, if some have no finished run."""
+    others = len(answer.confirmed) - 1
+    finished = " with finished runs" if len(answer.confirmed) < len(answer.cells) else ""
+    return f"the other cell{finished} scores" if others == 1 else f"each of the other {others} cells{finished} scores"
 
 
 def _undecided_reason(answer: Answer) -> str:
@@ -84,7 +87,7 @@ def question_sentence(answer: Answer, question: Question) -> str:
     parts = [
         _group(answer, [each for each in question.differences if each.verdict is verdict], verdict)
         for verdict in (Verdict.GAIN, Verdict.LOSS, Verdict.EQUAL, Verdict.UNDECIDED, Verdict.NONE)
-    ]
+    ] + [_unmatched(answer, question)]
     text = f"Against {answer.level(question.axis, question.reference)}{where}, {'; '.join(part for part in parts if part)}"
     return f"{text}{_suffix(answer, question)}."
 
@@ -99,16 +102,25 @@ def _where(answer: Answer, question: Question) -> str:
     return f"{text} ({pairs} of {planned} pairs of cells)" if pairs < planned else text
 
 
+def _unmatched(answer: Answer, question: Question) -> str:
+    """Return the part of a sentence on the levels of an axis without a pair of cells with scores; empty if there are none."""
+    known = {question.reference, *(each.name for each in question.differences)}
+    names = [answer.level(question.axis, level) for level in answer.design.levels[question.axis] if level not in known]
+    if not names or question.stratum:
+        return ""
+    return f"{_joined(names[:NAMED], len(names))} {'has' if len(names) == 1 else 'have'} no matched pair of cells with scores"
+
+
 def _group(answer: Answer, differences: Sequence[Difference], verdict: Verdict) -> str:
     """Return the part of a sentence on the levels with one verdict; empty if there are none."""
     if not differences:
         return ""
-    one = len(differences) == 1
+    one, differences = len(differences) == 1, sorted(differences, key=lambda each: -abs(each.estimate))
     names = [answer.level(_axis_of(answer, each), each.name) for each in differences]
     if verdict in (Verdict.GAIN, Verdict.LOSS):
         verb = {Verdict.GAIN: "gains", Verdict.LOSS: "loses"}[verdict]
         shown = [f"{name} {verb} {difference_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
-        return _joined(shown, len(names))
+        return _joined(shown, len(names), verb)
     low, high = min(each.interval[0] for each in differences), max(each.interval[1] for each in differences)
     if verdict is Verdict.EQUAL:
         return (
@@ -119,18 +131,21 @@ def _group(answer: Answer, differences: Sequence[Difference], verdict: Verdict) 
         between = f"between {points(low, True)} and {points(high, True)} points"
         return f"{_joined(names[:NAMED], len(names))} {verb} undecided, {between}"
     shown = [f"{name} differs by {signed_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
-    return f"{_joined(shown, len(names))} for these trained models; {_break_even(answer, differences[0])}"
+    return f"{_joined(shown, len(names), 'differs')} for these trained models; {_break_even(answer, differences, names)}"
 
 
-def _break_even(answer: Answer, difference: Difference) -> str:
-    """Return how large the scatter over seeds may be for the first difference to exclude zero, for a study with one seed."""
+def _break_even(answer: Answer, differences: Sequence[Difference], names: Sequence[str]) -> str:
+    """Return how large the scatter over seeds may be for the surest difference to exclude zero, for a study with one seed."""
+    units = f"{unit_text(answer)}s"
     if answer.covers_seeds:
-        return "so few seeds and cells decide no sign"
-    margin = (difference.estimate / NORMAL) ** 2 - (difference.half / NORMAL) ** 2
+        return f"so few {units} and cells decide no sign"
+    margins = [(each.estimate / NORMAL) ** 2 - (each.half / NORMAL) ** 2 for each in differences]
+    margin = max(margins)
     if margin <= 0:
-        return "even for these models the sign is open"
-    deviation = f"their standard deviation of the difference is below {points(sqrt(margin))} points"
-    return f"the first sign would hold for new seeds only if {deviation}"
+        return f"even for these models {'the sign is' if len(names) == 1 else 'all signs are'} open"
+    sign = "the sign" if len(names) == 1 else f"the sign for {names[margins.index(margin)]}"
+    deviation = f"the difference's standard deviation over {units} is below {points(sqrt(margin))} points"
+    return f"{sign} would hold for new {units} only if {deviation}"
 
 
 def _suffix(answer: Answer, question: Question) -> str:
@@ -148,13 +163,23 @@ def _suffix(answer: Answer, question: Question) -> str:
 
 
 def _dependence_text(answer: Answer, dependence: Dependence) -> str:
-    parts = []
+    parts: list[str] = []
+    name = _most_dependent(dependence)
     for stratum in dependence.strata:
         level = answer.level(dependence.axis, stratum.stratum[dependence.axis])
-        most = max(stratum.differences, key=lambda each: abs(each.estimate))
-        name = answer.level(stratum.axis, most.name) + " " if len(stratum.differences) > 1 else ""
-        parts.append(f"with {level} {name}{_verdict_text(answer, most)}")
-    return f"{dependence.axis.replace('_', ' ')} ({'; '.join(parts[:NAMED])})"
+        shown = next((each for each in stratum.differences if each.name == name), None)
+        subject = f", {answer.level(stratum.axis, name)}" if len(stratum.differences) > 1 else " it"
+        parts += [f"with {level}{subject} {_verdict_text(answer, shown)}"] if shown else []
+    return f"{dependence.axis.replace('_', ' ')} ({listed(parts)})"
+
+
+def _most_dependent(dependence: Dependence) -> str:
+    """Return the level whose difference to the reference varies most between the strata."""
+    estimates: dict[str, list[float]] = {}
+    for stratum in dependence.strata:
+        for each in stratum.differences:
+            estimates.setdefault(each.name, []).append(each.estimate)
+    return max(estimates, key=lambda name: max(estimates[name]) - min(estimates[name]))
 
 
 def _verdict_text(answer: Answer, difference: Difference) -> str:
@@ -165,7 +190,7 @@ def _verdict_text(answer: Answer, difference: Difference) -> str:
     if difference.verdict is Verdict.EQUAL:
         return f"makes no difference of {matters_text(answer)} or more"
     low, high = difference.interval
-    return f"is undecided between {points(low, True)} and {points(high, True)} points"
+    return f"is undecided, between {points(low, True)} and {points(high, True)} points"
 
 
 def limits_sentence(answer: Answer) -> str:
@@ -285,10 +310,10 @@ def listed(names: Sequence[str]) -> str:
     return "; ".join([*names[:NAMED], *([f"and {rest} more"] if rest > 0 else [])])
 
 
-def _joined(texts: Sequence[str], total: int) -> str:
-    """Return texts joined by commas and `and`; `total` counts also those that are not named."""
-    if total > len(texts):
-        return f"{', '.join(texts)} and {total - len(texts)} more"
+def _joined(texts: Sequence[str], total: int, verb: str = "") -> str:
+    """Return texts joined by commas and `and`; `total` counts also those that are not named, with a `verb` in singular."""
+    if rest := total - len(texts):
+        return f"{', '.join(texts)} and {rest} more {verb if rest == 1 else verb.removesuffix('s')}".rstrip()
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 

@@ -10,7 +10,7 @@ from drawn_study import Drawn
 
 from segsweep.records import Records
 from segsweep.report.answer.answer import Limits, answer_from, answer_of
-from segsweep.report.answer.questions import Verdict
+from segsweep.report.answer.questions import Verdict, verdict
 from segsweep.report.answer.scores import study_scores
 from segsweep.report.answer.sentences import FORBIDDEN, question_sentence, sentences
 from segsweep.report.cells import summarise
@@ -151,8 +151,48 @@ def test_one_seed_has_no_verdict() -> None:
     text = " ".join(sentences(answer))
     assert not re.search(r"\b(best|better|gains|loses|undecided|no difference)\b", text)
     assert "One seed:" in text
-    assert "their standard deviation of the difference is below" in text
+    assert re.search(
+        r"the sign for near would hold for new seeds only if the difference's standard deviation over seeds is", text
+    )
     assert {each.verdict for each in answer.questions[0].differences} == {Verdict.NONE}
+
+
+def test_one_seed_calls_only_signs_open_that_are() -> None:
+    """With one seed, an open sign of the first level says nothing on a later one whose interval over images leaves out zero."""
+    sources = {"source": ["random", "supervised:near", "supervised:far"]}
+    assert (
+        "the sign for far would hold"
+        in sentences(answer_of(Drawn(sources, {"source=supervised:far": 0.7}, seeds=1).records()))[1]
+    )
+    equal = sentences(answer_of(Drawn(sources, seeds=1, rest=0.2).records()))[1]
+    assert equal.endswith("even for these models all signs are open.")
+
+
+def test_levels_without_a_pair_are_named() -> None:
+    """A source whose runs all failed is not passed over in silence, and the best cell is compared with finished cells alone."""
+    lost = {(cell, seed) for cell in Drawn(SOURCES).cells() if "far" in cell for seed in (1, 2, 3)}
+    first, second, _ = sentences(answer_of(Drawn(SOURCES, {"source=supervised:near freeze=none": 0.7}, missing=lost).records()))
+    assert "each of the other 3 cells with finished runs scores lower" in first
+    assert "far has no matched pair of cells with scores" in second
+
+
+def test_the_largest_differences_are_named() -> None:
+    """Of many levels the three with the largest differences are named; a dependence shows one level, that which varies most."""
+    names = [f"supervised:s{number}" for number in range(5)]
+    mean = {f"source={name}": 0.6 + 0.05 * number for number, name in enumerate(names)}
+    text = sentences(answer_of(Drawn({"source": ["random", *names]}, mean).records()))[1]
+    assert re.search(r"random weights, s4 gains .*, s3 gains .*, s2 gains .* and 2 more gain\.", text)
+    mean = {"source=supervised:near freeze=none": 0.7, "source=supervised:far freeze=none": 0.55} | {
+        "source=supervised:far freeze=encoder": 0.6
+    }
+    text = sentences(answer_of(Drawn(SOURCES, mean).records()))[1]
+    assert re.search(r"\(with nothing frozen, near gains .*; with encoder frozen, near is undecided, between .*\)", text)
+
+
+def test_rounding_is_no_difference() -> None:
+    """An estimate that differs from zero by rounding alone is no gain, also where no chance is observed."""
+    assert verdict(1e-17, 0.0, 0.01) is Verdict.EQUAL
+    assert verdict(-1e-17, 0.0, 0.0) is Verdict.EQUAL
 
 
 def test_two_seeds_of_three_cells_have_no_verdict() -> None:
