@@ -29,7 +29,7 @@ def recorded(drawn: Drawn) -> Records:
         "confusions": frame("confusions", [row for run in finished for row in _confusions(run)]),
         "counts": records.counts,
         "stages": records.stages,
-        "scores": records.scores,
+        "scores": frame("scores", _scores(drawn)),
     }
     study = {**records.study, "tune": {"learning_rate": "LogUniform(low=0.0001, high=0.01)"}, "trials_per_cell": PER_CELL}
     choices = {cell: {"cell": cell, "chosen": f"{cell} tune 0", "at_edge": ["learning_rate"]} for cell in drawn.cells()}
@@ -55,7 +55,15 @@ def _confirmed(row: Mapping[str, Any], drawn: Drawn) -> dict[str, Any]:
 def _tuned(cell: str, settings: Mapping[str, Any], number: int) -> dict[str, Any]:
     status = "finished" if number < FINISHED else "stopped"
     row = {"trial_id": f"{cell} tune {number}", "cell": cell, "phase": "tune", "status": status, "seed": 0, "keep": "val_iou"}
-    return {**row, **settings, **OF_ALL, "learning_rate": 10.0 ** (number - 4), "val_iou": 0.5, "chosen": number == 0}
+    return {
+        **row,
+        **settings,
+        **OF_ALL,
+        "learning_rate": 10.0 ** (number - 4),
+        "point": number,
+        "val_iou": 0.5,
+        "chosen": number == 0,
+    }
 
 
 def _epochs(run: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -79,4 +87,13 @@ def _confusions(run: Mapping[str, Any]) -> list[dict[str, Any]]:
         {**common, "truth": truth, "predicted": predicted, "pixels": 900 if truth == predicted else 100}
         for truth in CLASSES
         for predicted in CLASSES
+    ]
+
+
+def _scores(drawn: Drawn) -> list[dict[str, Any]]:
+    """Rows of one model per source, of which later ones score higher."""
+    common = {"study": "s", "status": "finished", "subset": "whole", "architecture": "unet", "image_px": 48, "images": 20}
+    return [
+        {**common, "source": source, "logme": 0.1 * place - 1, "logme_se": 0.01, "kid": 1.0 - 0.1 * place, "source_images": 240}
+        for place, source in enumerate(drawn.compare.get("source", ()))
     ]

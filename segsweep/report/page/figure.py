@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from segsweep.report.page.markup import Child, Markup, element, markup
 
@@ -25,14 +26,20 @@ def folded_table(numbers: Numbers) -> Markup:
 
 
 def plain_table(numbers: Numbers) -> Markup:
-    """Return a table whose columns are numbers, except the first."""
+    """Return a table whose columns are numbers, except the first. Neighbouring rows of one name share its cell."""
     head = element("thead", element("tr", (element("th", text, scope="col") for text in numbers.headings)))
-    return element("table", head, element("tbody", (_row(row) for row in numbers.rows)), class_="plain")
+    groups = [list(rows) for _, rows in groupby(numbers.rows, key=lambda row: row[0])]
+    return element("table", head, element("tbody", (_rows(rows) for rows in groups)), class_="plain")
 
 
-def _row(texts: Sequence[str]) -> Markup:
-    first, *others = texts
-    return element("tr", element("th", first, scope="row"), (element("td", text) for text in others))
+def _rows(rows: Sequence[Sequence[str]]) -> list[Markup]:
+    """Return the rows of one name."""
+    scope, span = ("rowgroup", len(rows)) if len(rows) > 1 else ("row", None)
+    name = element("th", rows[0][0], scope=scope, rowspan=span)
+    return [
+        element("tr", None if place else name, (element("td", text) for text in others))
+        for place, (_, *others) in enumerate(rows)
+    ]
 
 
 def scrolled_table(numbers: Numbers) -> Markup:

@@ -1,8 +1,9 @@
 """Forest plots: estimates with two intervals each, one row per level of an axis or per cell."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from segsweep.report.page.drawing import (
     NARROW,
@@ -32,7 +33,8 @@ class ForestRow:
     """An estimate in the chart's unit, its 95 % interval alone, and that for all rows together.
 
     `seeds` are the values of single seeds. `source` is the number of the source that highlights this row; None for none.
-    Without an estimate (NaN), `note` says why. An interval's ends can be infinite or, with one seed, NaN.
+    Without an estimate (NaN), `note` says why. An interval's ends can be infinite or, with one seed, NaN. Neighbouring rows of
+    one `group` stand below its name; the interval for all rows together is then for those of the group.
     """
 
     label: str
@@ -42,6 +44,7 @@ class ForestRow:
     seeds: tuple[float, ...] = ()
     source: int | None = None
     note: str = ""
+    group: str = ""
 
     @property
     def is_sure(self) -> bool:
@@ -76,10 +79,15 @@ def draw_forest(forest: Forest, width: int) -> Markup:
     pitch = NARROW_PITCH if narrow else PITCH
     labels = min(LABEL_MOST, max(text_width(each.label) for each in forest.rows) + GAP)
     left, right = (GAP, width - GAP) if narrow else (labels + GAP, width - VALUE_UNITS - GAP)
-    frame = Frame(left, right, 4, 4 + pitch * len(forest.rows))
+    lines = list(_lines(forest.rows))
+    frame = Frame(left, right, 4, 4 + pitch * len(lines))
     scale = linear(_extent(forest), left, right, 5 if narrow else 7)
     widths = (width - VALUE_UNITS - GAP if narrow else labels, float(width))
-    rows = [_row(each, forest, scale, widths, frame.top + pitch * (number + 0.5)) for number, each in enumerate(forest.rows)]
+    middles = [frame.top + pitch * (number + 0.5) for number in range(len(lines))]
+    rows = [
+        label(each, 0.0, y, "group") if isinstance(each, str) else _row(each, forest, scale, widths, y)
+        for each, y in zip(lines, middles, strict=True)
+    ]
     parts = [x_axis(scale, frame, forest.unit), _zero(forest, scale, frame), *rows]
     return svg(
         forest.title,
@@ -93,8 +101,17 @@ def draw_forest(forest: Forest, width: int) -> Markup:
 
 def forest_numbers(forest: Forest) -> Numbers:
     """Return the rows of a forest plot as a table."""
-    headings = ("", forest.unit, "95 % alone", "95 % all together", "seeds")
-    return Numbers(headings, tuple(_numbers(each, plus=forest.is_difference) for each in forest.rows))
+    groups = any(each.group for each in forest.rows)
+    headings = (*(("",) if groups else ()), "", forest.unit, "95 % alone", "95 % all together", "seeds")
+    rows = [((each.group,) if groups else ()) + _numbers(each, plus=forest.is_difference) for each in forest.rows]
+    return Numbers(headings, tuple(rows))
+
+
+def _lines(rows: Iterable[ForestRow]) -> Iterator[ForestRow | str]:
+    """Yield the rows, each group after its name."""
+    for group, members in groupby(rows, key=lambda row: row.group):
+        yield from [group] if group else []
+        yield from members
 
 
 def _extent(forest: Forest) -> Iterable[float]:

@@ -15,13 +15,17 @@ LABEL_MOST, PERCENT_UNITS, RANGE_UNITS = 180.0, 44.0, 128.0
 
 @dataclass(frozen=True)
 class Share:
-    """An effect's share (0..1), and the largest difference between two of its levels with its 95 % interval (NaN: none)."""
+    """An effect's share (0..1), and the largest difference between two of its levels with its 95 % interval (NaN: none).
+
+    `levels` names the two: "lowest to highest".
+    """
 
     effect: str
     share: float
     largest: float = math.nan
     interval: tuple[float, float] = (math.nan, math.nan)
     is_noise: bool = False
+    levels: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ def draw_shares(shares: Shares, width: int) -> Markup:
 
 def shares_numbers(shares: Shares) -> Numbers:
     """Return the shares as a table."""
-    rows = tuple((each.effect, _percent(each.share), _range(each)) for each in shares.shares)
-    return Numbers(("", "share", f"from the worst level to the best, {shares.unit}"), rows)
+    rows = tuple((each.effect, _percent(each.share), each.levels, _range(each)) for each in shares.shares)
+    return Numbers(("", "share", "from the lowest level to the highest", shares.unit), rows)
 
 
 def _percent(share: float) -> str:
@@ -77,7 +81,7 @@ def _range(each: Share) -> str:
 
 
 def _title(each: Share, unit: str) -> str:
-    ends = f"; from the worst level to the best {_range(each)} {unit}" if _range(each) else ""
+    ends = f"; {each.levels or 'from the lowest level to the highest'}: {_range(each)} {unit}" if _range(each) else ""
     return f"{each.effect}: {_percent(each.share)}{ends}"
 
 

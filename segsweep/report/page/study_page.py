@@ -16,10 +16,12 @@ from segsweep.report.page.sections.coverage import coverage_section
 from segsweep.report.page.sections.curves import curves_section
 from segsweep.report.page.sections.data_size import data_section
 from segsweep.report.page.sections.images import images_section
+from segsweep.report.page.sections.importance import importance_section
 from segsweep.report.page.sections.proposals import proposals_section
 from segsweep.report.page.sections.published import published_section
 from segsweep.report.page.sections.questions import question_sections
 from segsweep.report.page.sections.reproduction import reproduction_section
+from segsweep.report.page.sections.scores import scores_section
 from segsweep.report.page.sections.shift import shift_section
 from segsweep.report.page.sections.sources import sources_section
 from segsweep.report.page.sections.tuning import tuning_section
@@ -45,7 +47,9 @@ def _sections(view: StudyView, store: str | Path | None) -> Iterator[Section | N
     if view.answer.confirmed:
         yield from question_sections(view)
         yield data_section(view)
+        yield importance_section(view)
         yield cost_section(view)
+        yield scores_section(view)
     yield sources_section(view)
     yield tuning_section(view)
     if view.answer.confirmed:

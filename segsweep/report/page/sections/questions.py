@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
 from segsweep.report.answer.sentences import matters_text, points, question_sentence
@@ -20,16 +21,19 @@ def _section(view: StudyView, question: Question) -> Section:
     reference = view.answer.level(question.axis, question.reference)
     heading = f"{question.axis.replace('_', ' ').capitalize()}: gain over {reference}"
     averaged = f", averaged over {' and '.join(axis.replace('_', ' ') for axis in question.over)}" if question.over else ""
-    forest = _forest(view, question, f"Gain over {reference}{averaged}")
+    title, unit, matters = f"Gain over {reference}{averaged}", f"points of {view.measure}", 100 * view.answer.matters
+    forest = Forest(title, unit, tuple(_rows(view, question)), matters, decides=_decides([question]))
     sentence, figure = element("p", question_sentence(view.answer, question)), forest_figure(forest, _caption(view, forest))
     dependences = [_dependence(view, each) for each in question.dependences if each.sure]
     return Section(f"axis-{question.axis}", heading, markup(sentence, figure, dependences, _independence(question)))
 
 
-def _forest(view: StudyView, question: Question, title: str) -> Forest:
-    decides = all(difference.verdict is not Verdict.NONE for difference in question.differences)
-    rows = tuple(_row(view, question, difference) for difference in question.differences)
-    return Forest(title, f"points of {view.measure}", rows, 100 * view.answer.matters, decides=decides)
+def _rows(view: StudyView, question: Question) -> list[ForestRow]:
+    return [_row(view, question, difference) for difference in question.differences]
+
+
+def _decides(questions: Sequence[Question]) -> bool:
+    return all(difference.verdict is not Verdict.NONE for question in questions for difference in question.differences)
 
 
 def _row(view: StudyView, question: Question, difference: Difference) -> ForestRow:
@@ -48,23 +52,38 @@ def _ends(estimate: float, half: float) -> tuple[float, float]:
     return (estimate - half, estimate + half) if math.isfinite(half) else (math.nan, math.nan)
 
 
-def _caption(view: StudyView, forest: Forest) -> str:
+def _caption(view: StudyView, forest: Forest, families: int = 1) -> str:
+    """Return the explanation of a forest whose rows make one family or several, whose intervals hold together within each."""
     if not forest.decides:
         covered = "do not cover other seeds" if not view.answer.covers_seeds else "rest on too few seeds and cells for a verdict"
         return f"These trained models on new test images: the dashed 95 % intervals {covered}. Ticks: seeds."
     grey = f"Grey: differences below {matters_text(view.answer)}."
-    if len(forest.rows) == 1:
+    if len(forest.rows) == families:
         return f"Line: 95 % interval over seeds and test images; ticks: seeds. Filled: the interval leaves out zero. {grey}"
+    which = "all rows of one heading" if families > 1 else f"all {len(forest.rows)} rows"
     return (
-        f"Thick line and numbers: 95 % intervals for all {len(forest.rows)} rows together; thin line: each row alone. "
+        f"Thick line and numbers: 95 % intervals for {which} together; thin line: each row alone. "
         f"Ticks: seeds. Filled: the thick line leaves out zero. {grey}"
     )
 
 
 def _dependence(view: StudyView, dependence: Dependence) -> Markup:
-    """Return forests for every level of another axis on which the effect depends."""
-    heading = element("h3", f"It depends on {dependence.axis.replace('_', ' ')}")
-    return markup(heading, [_stratum(view, stratum) for stratum in dependence.strata])
+    """Return a forest with the question at every level of another axis on which the effect depends."""
+    name, strata = dependence.axis.replace("_", " "), dependence.strata
+    reference = view.answer.level(strata[0].axis, strata[0].reference)
+    rows = [replace(row, group=_level(view, stratum)) for stratum in strata for row in _rows(view, stratum)]
+    title = f"Gain over {reference} by {name}"
+    if all(len(stratum.differences) == 1 for stratum in strata):
+        title, rows = (
+            f"Gain of {rows[0].label} over {reference} by {name}",
+            [replace(row, label=row.group, group="") for row in rows],
+        )
+    forest = Forest(title, f"points of {view.measure}", tuple(rows), 100 * view.answer.matters, decides=_decides(strata))
+    return markup(element("h3", f"It depends on {name}"), forest_figure(forest, _caption(view, forest, len(strata))))
+
+
+def _level(view: StudyView, stratum: Question) -> str:
+    return ", ".join(view.answer.level(axis, text) for axis, text in stratum.stratum.items())
 
 
 def _independence(question: Question) -> Markup | None:
@@ -76,10 +95,3 @@ def _independence(question: Question) -> Markup | None:
         f"{each.axis.replace('_', ' ')} (up to {points(each.largest)} points between its levels are possible)" for each in found
     ]
     return element("p", f"No sign that it depends on {' or '.join(parts)}.")
-
-
-def _stratum(view: StudyView, stratum: Question) -> Sequence[Markup]:
-    level = ", ".join(view.answer.level(axis, text) for axis, text in stratum.stratum.items())
-    reference = view.answer.level(stratum.axis, stratum.reference)
-    forest = _forest(view, stratum, f"Gain over {reference} with {level}")
-    return [element("h4", level), forest_figure(forest, _caption(view, forest))]

@@ -24,15 +24,18 @@ def reproduction_section(view: StudyView) -> Section:
 
 def _start(view: StudyView) -> dict[str, str]:
     """Return the facts of the study's last start."""
-    study = view.records.study
+    study, devices = view.records.study, view.records.trials["device"].dropna().astype(str).unique()
     start = study["starts"][-1] if study.get("starts") else {}
+    git = start.get("git") or {}
+    uncommitted = ", with uncommitted changes" if git.get("uncommitted") else ""
     return {
         "command": str(start.get("command") or ""),
         "started": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(start["at"])) if "at" in start else "",
-        "commit": _commit(start.get("git")),
+        "commit": f"{git['commit']}{uncommitted}" if git.get("commit") else "",
         "segsweep": f"{study.get('segsweep', 'unknown')}; this page: {segsweep_version()}",
-        "versions": _pairs(start.get("versions", {})),
-        "hardware": ", ".join(view.records.trials["device"].dropna().astype(str).unique()),
+        "versions": _pairs(start.get("versions") or {}),
+        "hardware": _pairs(start.get("hardware") or {}),
+        "trials ran on": ", ".join(devices),
     }
 
 
@@ -45,12 +48,8 @@ def _declaration(view: StudyView) -> dict[str, str]:
         "fixed": _pairs(study["fixed"]),
         "repeated": f"seeds={study['seeds']}; source_seeds={study['source_seeds']}",
         "tuning": _pairs({"trials_per_cell": study.get("trials_per_cell"), "early_stopping": study.get("early_stopping")}),
+        "records": str(study.get("records_id") or ""),
     }
-
-
-def _commit(git: Mapping[str, Any] | None) -> str:
-    """Return the commit of the study file, and whether it had uncommitted changes; empty without a repository."""
-    return f"{git['commit']}{' with uncommitted changes' if git['uncommitted'] else ''}" if git else ""
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

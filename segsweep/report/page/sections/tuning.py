@@ -1,97 +1,103 @@
-"""The section on tuning: what the trials of each cell reached, per tuned axis."""
+"""The section on tuning: what the trials of each cell reached, per tuned axis, and what one value for all would have cost."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from segsweep.report.answer.contrasts import Floats
-from segsweep.report.answer.sentences import count, matters_text
+from segsweep.records.study_records import Records
+from segsweep.report.answer.sentences import count, matters_text, points
+from segsweep.report.answer.tuned_rates import OneRate, RatePanel, TriedRate, TunedRates, best_at_one_rate, tuned_rates
 from segsweep.report.cells import tuned_axes
 from segsweep.report.page.document import Section
-from segsweep.report.page.markup import element, markup
+from segsweep.report.page.figure import paragraphs
+from segsweep.report.page.markup import Markup, markup
 from segsweep.report.page.rates import TunedCell, TunedTrial, Tuning, tuning_figure
 from segsweep.report.page.study_view import StudyView
 
+READ = ("trial_id", "cell", "phase", "status", "fold", "point")
 CAPTION = (
     "Filled: finished; hollow: stopped early, dashed to what it would have reached if it had gained as much from there as the "
-    "finished trials of its cell. Ring: chosen. Grey: within {matters} of the cell's best. One tuning seed."
+    "finished trials of its cell. Ring: chosen. Grey: within {matters} of the cell's best."
 )
-READ = ["trial_id", "cell", "status", "val_iou", "chosen"]
-
-
-@dataclass(frozen=True)
-class BestSoFar:
-    """The epochs with a reading of a trial, ascending, and the best validation IoU up to each of them."""
-
-    epochs: Floats
-    best: Floats
-
-    def at(self, epoch: float) -> float:
-        """Return the best reading up to an epoch; NaN before the first one."""
-        place = int(np.searchsorted(self.epochs, epoch, side="right"))
-        return float(self.best[place - 1]) if place else math.nan
+ONE_SEED = "These readings come from one tuning seed, so they have no intervals."
 
 
 def tuning_section(view: StudyView) -> Section | None:
     """Return a chart per tuned axis with positive numbers; None if there is none, or no trial has a reading."""
-    caption = CAPTION.format(matters=matters_text(view.answer))
-    figures = []
-    for axis in tuned_axes(view.records):
-        cells = tuple(_cells(view, axis))
-        if cells:
-            tuning = Tuning(axis.replace("_", " "), "validation IoU, points", 100 * view.answer.matters, cells)
-            figures.append(tuning_figure(tuning, caption))
-    if not figures:
-        return None
-    edge = [view.label(str(cell)) for cell, names in view.table["at_edge"].items() if names]
-    note = f"{count(len(edge), 'cell')} chose a value at the edge of the tried ones: {'; '.join(edge)}." if edge else None
-    return Section("tuning", "Was every cell tuned fairly?", markup(element("p", note) if note else None, figures))
+    parts = [_axis(view, rates) for axis in _numeric(view.records) if (rates := _rates(view, axis)) is not None]
+    return Section("tuning", "Was every cell tuned fairly?", markup(parts)) if parts else None
 
 
-def _cells(view: StudyView, axis: str) -> Iterator[TunedCell]:
-    tuned = _tuned(view, axis)
-    curves = _curves(view.records.epochs, set(tuned["trial_id"]))
-    of_cells = dict(list(tuned.groupby("cell")))
-    for cell in view.answer.cells:
-        if cell.cell in of_cells:
-            edge = axis in str(view.row(cell.cell)["at_edge"]).split(",")
-            yield TunedCell(cell.label, tuple(_trials(of_cells[cell.cell], curves)), edge)
+def _numeric(records: Records) -> Iterator[str]:
+    """Yield the tuned axes of the target with positive numbers."""
+    for axis in tuned_axes(records):
+        values = pd.to_numeric(records.trials[axis], errors="coerce") if axis in records.trials else pd.Series(dtype="float64")
+        if (values.dropna() > 0).any() and (values.dropna() > 0).all():
+            yield axis
 
 
-def _tuned(view: StudyView, axis: str) -> pd.DataFrame:
-    """Return the tuning trials with a reading: the columns `READ` and `value`, the positive number on the axis."""
-    trials = view.records.trials
-    kept = (trials["phase"] == "tune") & trials["status"].isin(["finished", "stopped"]) & trials["val_iou"].notna()
-    rows = trials.loc[kept, READ]
-    values = pd.to_numeric(trials.loc[kept, axis], errors="coerce") if axis in trials else pd.Series(dtype="float64")
-    rows = rows.assign(value=values.reindex(rows.index).astype("float64"))
-    return rows[rows["value"] > 0]
+def _rates(view: StudyView, axis: str) -> TunedRates | None:
+    """Return the tuning of an axis; None without a reading."""
+    narrow = replace(view.records, trials=view.records.trials[[*READ, axis]])  # selecting rows of all columns takes long
+    found = tuned_rates(narrow, axis, view.answer.matters)
+    return found if found and any(math.isfinite(tried.value) for panel in found.panels for tried in panel.tried) else None
 
 
-def _curves(epochs: pd.DataFrame, trials: set[str]) -> dict[str, BestSoFar]:
-    readings = epochs.loc[epochs["trial_id"].isin(trials), ["trial_id", "epoch", "val_iou"]].dropna().sort_values("epoch")
-    best = readings.groupby("trial_id")["val_iou"].cummax().to_numpy(dtype=np.float64)
-    numbers = readings["epoch"].to_numpy(dtype=np.float64)
-    return {str(trial): BestSoFar(numbers[at], best[at]) for trial, at in readings.groupby("trial_id").indices.items()}
+def _axis(view: StudyView, rates: TunedRates) -> Markup:
+    name, matters = rates.axis.replace("_", " "), matters_text(view.answer)
+    cells = tuple(_cell(view, panel) for panel in rates.panels if any(math.isfinite(tried.value) for tried in panel.tried))
+    tuning = Tuning(name, "validation IoU, points", 100 * view.answer.matters, cells)
+    lines = [*_edge(view, rates), *_plateau(rates, matters), *_one_rate(view, rates, name), ONE_SEED]
+    return markup(paragraphs([" ".join(lines)]), tuning_figure(tuning, CAPTION.format(matters=matters)))
 
 
-def _trials(own: pd.DataFrame, curves: Mapping[str, BestSoFar]) -> Iterator[TunedTrial]:
-    finished = [curves[trial] for trial in own.loc[own["status"] == "finished", "trial_id"] if trial in curves]
-    for trial, _, status, reading, chosen, value in own.itertuples(index=False):
-        curve, is_chosen = curves.get(str(trial)), bool(pd.notna(chosen) and chosen)
-        if status == "finished" or curve is None:
-            yield TunedTrial(value, 100 * float(reading), is_chosen=is_chosen)
-        else:
-            yield _stopped(value, curve, finished, is_chosen)
+def _cell(view: StudyView, panel: RatePanel) -> TunedCell:
+    label = view.label(panel.cell) + (f", fold {panel.fold}" if panel.fold is not None else "")
+    trials = (_trial(tried, panel.chosen) for tried in panel.tried if math.isfinite(tried.value))
+    return TunedCell(label, tuple(trials), panel.at_edge)
 
 
-def _stopped(value: float, curve: BestSoFar, finished: Sequence[BestSoFar], is_chosen: bool) -> TunedTrial:
-    """Return a stopped trial with the reading that it would have with the mean gain of the finished ones from its last epoch."""
-    epoch, reached = float(curve.epochs[-1]), float(curve.best[-1])
-    gains = [float(each.best[-1]) - each.at(epoch) for each in finished]
-    gains = [gain for gain in gains if math.isfinite(gain)]
-    expected = 100 * (reached + sum(gains) / len(gains)) if gains else math.nan
-    return TunedTrial(value, 100 * reached, int(epoch), expected, is_chosen)
+def _trial(tried: TriedRate, chosen: float | None) -> TunedTrial:
+    finished = tried.status == "finished"
+    expected = math.nan if finished else 100 * tried.predicted
+    return TunedTrial(tried.rate, 100 * tried.value, None if finished else tried.epoch, expected, tried.rate == chosen)
+
+
+def _edge(view: StudyView, rates: TunedRates) -> Iterator[str]:
+    if rates.at_edge:
+        cells = "; ".join(view.label(cell) for cell in rates.at_edge)
+        yield f"{count(len(rates.at_edge), 'cell')} chose a value at the edge of the tried ones: {cells}."
+
+
+def _plateau(rates: TunedRates, matters: str) -> Iterator[str]:
+    widths = [panel.plateau_decades for panel in rates.panels if math.isfinite(panel.plateau_decades)]
+    if widths:
+        decades = f"{np.median(widths):.1f} decades (median over cells)"
+        yield f"Around the best value, finished trials lie within {matters} of it over {decades}."
+
+
+def _one_rate(view: StudyView, rates: TunedRates, name: str) -> Iterator[str]:
+    """Yield what the best single value for all cells would have cost, and whether other cells would be among the best."""
+    if rates.one_rate is None or len({panel.cell for panel in rates.panels}) < 2:
+        return
+    one = rates.one_rate
+    yield (
+        f"With one {name} for all cells, {one.rate:.3g}, cells would have lost {points(one.cost)} points of validation IoU on "
+        f"average, or {points(one.most)} if every stopped trial had been as bad as the worst one of its cell."
+    )
+    yield from _other_best(view, one)
+
+
+def _other_best(view: StudyView, one: OneRate) -> Iterator[str]:
+    scores = view.answer.scores
+    engine = scores.engine(scores.cells) if scores.cells and view.answer.decides else None
+    if engine is not None and len(engine.cells) == len(view.answer.confirmed):
+        changed = int((best_at_one_rate(engine.contrasts, engine.cells, one) != engine.contrasts.best()).sum())
+        yield (
+            f"{count(changed, 'cell')} would have entered or left the set of the best."
+            if changed
+            else "The set of the best cells would have been the same."
+        )
