@@ -226,7 +226,9 @@ FIELDS = {  # sweeps/README.md documents them
     **dict.fromkeys(("study", "device", "runs_on"), str),
     **dict.fromkeys(("cells", "folds", "trials", "tuning_trials", "confirmation_trials", "trials_done"), int),
     **dict.fromkeys(("stages", "stages_in_store", "workers"), int),
-    **dict.fromkeys(("cell_names", "stage_list", "score_list", "data_absent", "absent_reasons", "data_undecoded", "remarks"), list),
+    **dict.fromkeys(
+        ("cell_names", "stage_list", "score_list", "data_absent", "absent_reasons", "data_undecoded", "remarks"), list
+    ),
     "seconds": float,
     "declared": dict,
 }
