@@ -154,6 +154,14 @@ def test_the_reason_of_a_failed_cell_is_text() -> None:
     assert f"out of memory {HOSTILE}" in texts(rows[-1])
 
 
+def test_records_without_counts_show_their_means() -> None:
+    """Records of earlier versions have scores without intervals, and say why."""
+    records = recorded(Drawn(GRID))
+    row = parsed(study_page(replace(records, counts=records.counts[:0]))).findall(".//table[@class='cells']/tbody/tr")[0]
+    assert (texts(row[3]), texts(row[4])) == ("", "no counts per image")
+    assert float(texts(row[2])) == pytest.approx(50, abs=5)
+
+
 def test_one_seed_gives_no_verdict() -> None:
     """Without a second seed no cell is best, nothing gains, no marker is filled, and the intervals are dashed."""
     page = parsed(study_page(recorded(Drawn(GRID, {NEAR: 0.8}, seeds=1))))

@@ -63,18 +63,21 @@ def _row(cell: CellAnswer, view: StudyView, costs: Costs, published: Mapping[str
 
 
 def _score(cell: CellAnswer, view: StudyView, published: Mapping[str, float]) -> Score | None:
+    """Return a cell's score; without an interval if its records lack counts per image, None without a finished run."""
+    reported = 100 * published.get(cell.cell, math.nan)
     if not cell.units:
-        return None
+        mean = 100 * float(view.row(cell.cell)["test_iou"]) if view.answer.measure == "iou" else math.nan
+        return None if math.isnan(mean) else Score(mean, (math.nan, math.nan), published=reported)
     low, high = cell.interval if math.isfinite(cell.half) else (math.nan, math.nan)
     best = view.answer.decides and cell.beaten_by is None
-    seeds = tuple(100 * value for value in cell.per_unit)
-    return Score(100 * cell.estimate, (100 * low, 100 * high), seeds, best, 100 * published.get(cell.cell, math.nan))
+    return Score(100 * cell.estimate, (100 * low, 100 * high), tuple(100 * value for value in cell.per_unit), best, reported)
 
 
 def _verdict(cell: CellAnswer, view: StudyView, row: "pd.Series[Any]") -> str:
     """Return what the answer says on a cell; nothing where the seeds do not decide it."""
     if not cell.units:
-        return str(row["note"]) or "no finished run yet"
+        without = "no counts per image" if row["seeds"] else "no finished run yet"
+        return str(row["note"]) or without
     if not view.answer.decides or len(view.answer.confirmed) < 2:
         return ""
     if cell.beaten_by is not None:

@@ -14,6 +14,7 @@ from segsweep.report.page.markup import Markup, element, markup
 from segsweep.report.page.study_view import StudyView
 from segsweep.report.source_scores import PAIR, agreement, source_scores
 
+MINUS = "\N{MINUS SIGN}"
 NORMAL = 1.96  # standard errors in a 95 % interval's half-width
 SHOWN = {
     "logme": "LogME",
@@ -109,4 +110,4 @@ def _numbers(view: StudyView, scores: pd.DataFrame) -> Numbers:
 def _shown(value: float, name: str) -> str:
     if math.isnan(value):
         return ""
-    return f"{value:,.0f}" if name.startswith("source_") else f"{value:.4g}"
+    return f"{value:,.0f}" if name.startswith("source_") else f"{value:.4g}".replace("-", MINUS)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from segsweep.records.study_records import Records
-from segsweep.report.answer.sentences import count, matters_text, points
+from segsweep.report.answer.sentences import count, listed, matters_text, points
 from segsweep.report.answer.tuned_rates import OneRate, RatePanel, TriedRate, TunedRates, best_at_one_rate, tuned_rates
 from segsweep.report.cells import tuned_axes
 from segsweep.report.page.document import Section
@@ -68,7 +68,7 @@ def _trial(tried: TriedRate, chosen: float | None) -> TunedTrial:
 
 def _edge(view: StudyView, rates: TunedRates) -> Iterator[str]:
     if rates.at_edge:
-        cells = "; ".join(view.label(cell) for cell in rates.at_edge)
+        cells = listed([view.label(cell) for cell in rates.at_edge])
         yield f"{count(len(rates.at_edge), 'cell')} chose a value at the edge of the tried ones: {cells}."
 
 
