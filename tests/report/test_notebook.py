@@ -3,16 +3,25 @@
 from dataclasses import replace
 
 import pytest
+from drawn_study import Drawn
+from recorded_study import recorded, with_statuses
 
 import segsweep
 from segsweep.records import Records
 from segsweep.records.views import view
 
 
+@pytest.fixture(scope="module")
+def records() -> Records:
+    """A drawn study of four cells with two seeds."""
+    compare = {"source": ["random", "near"], "freeze": ["none", "encoder"]}
+    return recorded(Drawn(compare, {"source=near freeze=none": 0.6}, seeds=2, images=8))
+
+
 def test_records_have_an_answer_and_a_summary(records: Records) -> None:
     """`answer` and `summary` are computed once; the summary has one row per cell with its interval."""
     assert records.answer is records.answer
-    assert records.answer.study == "tiny"
+    assert records.answer.study == "drawn"
     assert str(records.answer) == " ".join(records.answer.sentences)
     assert records.summary["cell"].tolist() == records.study["cells"]
     assert (records.summary["low"] <= records.summary["test_iou"]).all()
@@ -30,16 +39,18 @@ def test_a_view_is_no_table(records: Records) -> None:
 def test_records_as_html(records: Records) -> None:
     """The HTML has name, state, all sentences and one row per cell; the text names the study and its folder."""
     html = records._repr_html_()
-    assert "<b>tiny</b>: finished, 16 of 16 trials done" in html
+    assert "<b>drawn</b>: finished, 24 of 24 trials done" in html
     assert html.count("<tr>") >= len(records.study["cells"])
     assert all(f"<p>{sentence}</p>" in html for sentence in records.answer.sentences)
-    assert repr(records) == f"Records of tiny in {records.folder}: 16 trials"
+    assert repr(records) == "Records of drawn in drawn: 24 trials"
 
 
-def test_failures_are_counted(troubled: Records) -> None:
+def test_failures_are_counted(records: Records) -> None:
     """The HTML of a study that has not finished states how many trials are done and how many failed."""
+    names = records.trials["trial_id"].tolist()
+    troubled = with_statuses(records, {names[0]: "failed", names[1]: "running", names[2]: "not_run"})
     html = replace(troubled, all_trials=troubled.trials)._repr_html_()
-    assert "<b>tiny</b>: running, 11 of 16 trials done, 2 failed" in html
+    assert "<b>drawn</b>: running, 21 of 24 trials done, 1 failed" in html
 
 
 def test_names_are_escaped(records: Records) -> None:

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from drawn_study import Drawn
+from recorded_study import recorded
 
 from segsweep.records import Records
 from segsweep.report.answer.questions import Verdict
@@ -20,7 +22,15 @@ def run_again(records: Records, **counts: Any) -> Records:
     return replace(records, **{**tables, "counts": tables["counts"].assign(**counts)}, study=study)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def records() -> Records:
+    """A drawn study of four cells with two seeds."""
+    compare = {"source": ["random", "near"], "freeze": ["none", "encoder"]}
+    drawn = recorded(Drawn(compare, {"source=near freeze=none": 0.6}, seeds=2, images=8))
+    return replace(drawn, trials=drawn.trials.assign(target_data="key"))
+
+
+@pytest.fixture(scope="module")
 def higher(records: Records) -> Records:
     """The same study with all pixels right."""
     counts = records.counts
@@ -102,5 +112,5 @@ def test_the_text_fits_a_terminal(records: Records, higher: Records) -> None:
     other = replace(higher, trials=higher.trials.assign(epochs=9), study={**higher.study, "seeds": 5})
     text = two_studies_text(compare_studies(records, other), ("runs/" + "long" * 30, "runs/second"))
     assert max(map(len, text.splitlines())) <= 80
-    assert "The set-up differs in epochs 2 (A), 9 (B); seeds 2 (A), 5 (B)." in text
+    assert "The set-up differs in epochs none (A), 9 (B); seeds 2 (A), 5 (B)." in text
     assert text.count(" gain") >= len(records.study["cells"])
