@@ -3,19 +3,28 @@
 from collections.abc import Mapping, Sequence
 
 from segsweep.report.answer.matching import Design
+from segsweep.report.cells import follows_source
 
 RANDOM = "random weights"
 WORDLESS = ("source", "architecture")  # axes whose levels are clear without the axis's name
 ALL_IMAGES = "all training images"
+NOTHING = "none"  # level of an axis that follows the source, in a cell without a trained source
 FREEZE = {"none": "nothing frozen", "encoder": "encoder frozen"}
 
 
 def cell_labels(design: Design, levels: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Return a label for every cell: its levels on the axes that vary. If none varies, the level on the first axis.
 
-    `levels` are the labels of the levels of each axis.
+    What follows the source is left out where the cell has none of it, as with random weights. `levels` are the labels of the
+    levels of each axis.
     """
     axes = design.varied or design.axes[:1]
+    labels = {
+        cell: ", ".join(levels[axis][own[axis]] for axis in axes if own[axis] != NOTHING or not follows_source(axis))
+        for cell, own in design.cells.items()
+    }
+    if len(set(labels.values())) == len(labels):
+        return labels
     return {cell: ", ".join(levels[axis][own[axis]] for axis in axes) for cell, own in design.cells.items()}
 
 

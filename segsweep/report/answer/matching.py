@@ -42,13 +42,27 @@ class Design:
 
     def others(self, axis: str) -> tuple[str, ...]:
         """Return the other axes that vary, without those that follow the source for the axis `source`."""
-        return tuple(other for other in self.varied if other != axis and not (axis == "source" and follows_source(other)))
+        return tuple(other for other in self.varied if other != axis and other not in self.followers(axis))
+
+    def followers(self, axis: str) -> tuple[str, ...]:
+        """Return the axes that vary and follow the source for the axis `source`; none for other axes."""
+        return tuple(other for other in self.varied if axis == "source" and follows_source(other))
+
+    def averaged(self, axis: str) -> tuple[str, ...]:
+        """Return the axes over whose levels the pairs of an axis are averages: the others, and followers with several levels."""
+        pairs = self.pairs(axis).values()
+        mixed = [
+            other
+            for other in self.followers(axis)
+            if any(len({self.cells[cell][other] for cell, _ in each}) > 1 for each in pairs)
+        ]
+        return (*self.others(axis), *mixed)
 
     def pairs(self, axis: str, stratum: Mapping[str, str] | None = None) -> dict[str, list[Pair]]:
         """Return the pairs of each level of an axis: cells at the level, each with the one cell at the reference that matches it.
 
-        Matched cells are equal on all other compared axes. Axes that describe a source may differ where the source differs. With
-        a stratum, only cells with its levels are paired.
+        Matched cells are equal on all other compared axes. Axes that describe a source may differ where the source differs; they
+        must be equal if several cells at the reference differ in them alone. With a stratum, only cells with its levels are paired.
         """
         inside = {
             cell: own for cell, own in self.cells.items() if all(own[key] == level for key, level in (stratum or {}).items())
@@ -61,6 +75,9 @@ class Design:
         found: dict[str, list[Pair]] = {level: [] for level in self.levels[axis] if level != reference}
         for cell, own in inside.items():
             alike = partners.get(tuple(own[other] for other in others), [])
+            if len(alike) > 1:
+                same = [own[other] for other in self.followers(axis)]
+                alike = [each for each in alike if [self.cells[each][other] for other in self.followers(axis)] == same]
             if own[axis] != reference and len(alike) == 1:
                 found[own[axis]].append((cell, alike[0]))
         return found

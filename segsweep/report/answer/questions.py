@@ -112,7 +112,7 @@ def questions(design: Design, scores: StudyScores, planned: int, matters: float 
         differences = asker.family(design.pairs(axis))
         if differences:
             dependences = tuple(_dependences(design, axis, asker))
-            asked.append(Question(axis, design.reference(axis), differences, {}, design.others(axis), dependences))
+            asked.append(Question(axis, design.reference(axis), differences, {}, design.averaged(axis), dependences))
     return asked
 
 

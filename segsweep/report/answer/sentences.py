@@ -8,6 +8,7 @@ from math import sqrt
 
 from segsweep.report.answer.answer import Answer, CellAnswer
 from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
+from segsweep.report.cells import follows_source
 
 MEASURES = {
     "iou": "IoU",
@@ -105,7 +106,9 @@ def _where(answer: Answer, question: Question) -> str:
 def _unmatched(answer: Answer, question: Question) -> str:
     """Return the part of a sentence on the levels of an axis without a pair of cells with scores; empty if there are none."""
     known = {question.reference, *(each.name for each in question.differences)}
-    names = [answer.level(question.axis, level) for level in answer.design.levels[question.axis] if level not in known]
+    pairs, follows = answer.design.pairs(question.axis), follows_source(question.axis)
+    lost = [level for level, of_level in pairs.items() if level not in known and (of_level or not follows)]
+    names = [answer.level(question.axis, level) for level in lost]
     if not names or question.stratum:
         return ""
     return f"{_joined(names[:NAMED], len(names))} {'has' if len(names) == 1 else 'have'} no matched pair of cells with scores"

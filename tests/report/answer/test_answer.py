@@ -189,6 +189,29 @@ def test_the_largest_differences_are_named() -> None:
     assert re.search(r"\(with nothing frozen, near gains .*; with encoder frozen, near is undecided, between .*\)", text)
 
 
+def test_sources_are_compared_at_an_equal_transfer_where_no_cell_is_random() -> None:
+    """Without random weights, cells of two sources are matched at the same transfer, over whose levels they are averages."""
+    compare = {"source": ["supervised:near", "supervised:far"], "transfer": ["encoder", "all"]}
+    answer = answer_of(Drawn(compare, {"source=supervised:near transfer=all": 0.6}).records())
+    (far,) = answer.questions[0].differences
+    assert (far.pairs, far.pairs_planned) == (2, 2)
+    assert sentences(answer)[1].startswith("Against near, averaged over transfer, far loses ")
+
+
+def test_random_weights_have_no_transfer() -> None:
+    """The one cell of random weights is the partner of every transfer, and its label names none."""
+    compare = {"source": ["random", "supervised:near"], "transfer": ["encoder", "all", "none"]}
+    drawn = Drawn(compare)
+    records = drawn.records()
+    kept = [cell for cell, own in drawn.cells().items() if (own["source"] == "random") == (own["transfer"] == "none")]
+    trials, counts = (table[table["cell"].isin(kept)] for table in (records.trials, records.counts))
+    answer = answer_of(replace(records, trials=trials, counts=counts, study={**records.study, "cells": kept}))
+    assert [cell.label for cell in answer.cells] == ["random weights", "near, transfer encoder", "near, transfer all"]
+    near = answer.questions[0]
+    assert (near.over, near.differences[0].pairs) == (("transfer",), 2)
+    assert "no matched pair" not in question_sentence(answer, answer.questions[1])
+
+
 def test_rounding_is_no_difference() -> None:
     """An estimate that differs from zero by rounding alone is no gain, also where no chance is observed."""
     assert verdict(1e-17, 0.0, 0.01) is Verdict.EQUAL
