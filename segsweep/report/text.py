@@ -11,7 +11,7 @@ from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
 from segsweep.report.answer.linearised import CLASS_IOU
 from segsweep.report.answer.matching import level_text
 from segsweep.report.answer.next_runs import next_lines, next_runs
-from segsweep.report.answer.sentences import capital, sentences, unit_text
+from segsweep.report.answer.sentences import capital, chance_text, measure_text, sentences, unit_text
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text
@@ -102,8 +102,8 @@ def _mark(cell: CellAnswer, answer: Answer) -> str:
 
 def _key(answer: Answer, dropped: Sequence[str]) -> list[str]:
     """Return the legend of the table: units, intervals, the mark of the best cells, and the columns that did not fit."""
-    covered = "seeds and test images" if answer.covers_seeds else "test images, not seeds"
-    parts = [f"Measures in points of 100, means over confirmed runs; 95 %: interval of IoU over {covered}"]
+    interval = f"95 %: interval of {measure_text(answer)} over {chance_text(answer)}"
+    parts = [f"Measures in points of 100, means over confirmed runs; {interval}"]
     if answer.decides:
         parts.append(f"best {BEST}: no other cell is shown to score higher")
     if dropped:

@@ -88,7 +88,7 @@ class Answer:
             declaration.
         models: Whether units are source models.
         decides: Whether seeds and cells are enough for verdicts; otherwise intervals cover these trained models alone.
-        covers_seeds: Whether the intervals cover new seeds at all.
+        covers_seeds: Whether the intervals cover new seeds at all; `covers_images` is the same for new test images.
         matters: Least difference that matters, as a share of the measure.
         cells: One per cell of the declaration, in its order.
         chosen: The cell with the best validation reading; None without finished runs.
@@ -108,6 +108,7 @@ class Answer:
     models: bool
     decides: bool
     covers_seeds: bool
+    covers_images: bool
     matters: float
     cells: tuple[CellAnswer, ...]
     chosen: str | None
@@ -184,6 +185,7 @@ def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limit
         models=scores.models,
         decides=beaten is not None and len(scores.cells) > 0,
         covers_seeds=covers_seeds,
+        covers_images=scores.images != 1 or len(scores.folds) > 1,
         matters=matters,
         cells=tuple(
             CellAnswer(cell, names[cell], *_own(scores, cell, covers_seeds), (beaten or {}).get(cell)) for cell in design.cells
@@ -205,7 +207,8 @@ def _own(scores: StudyScores, cell: str, covers_seeds: bool) -> tuple[float, flo
     weights = engine.weights({cell: 1.0})
     found = engine.contrasts.estimates(weights)
     per_unit: Floats = weights @ engine.per_unit
-    half = float(found.half[0]) if engine.contrasts.freedom or not covers_seeds else float("nan")
+    covers = engine.contrasts.freedom or (engine.contrasts.covers_images and not covers_seeds)
+    half = float(found.half[0]) if covers else float("nan")
     return float(found.estimate[0]), half, tuple(per_unit.tolist()), engine.units
 
 

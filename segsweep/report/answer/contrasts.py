@@ -58,6 +58,7 @@ class Contrasts:
         prior_freedom: Degrees of freedom of the prior of the variance over units; 0 for none.
         prior: Prior variance of the mean of one cell due to the units.
         scatter: (C,), each cell's own estimate of that variance, around the effect that the units have on all cells.
+        covers_images: Whether intervals cover new images; one image says nothing on others.
     """
 
     mean: Floats
@@ -70,6 +71,7 @@ class Contrasts:
     prior_freedom: float
     prior: float
     scatter: Floats
+    covers_images: bool
 
     @classmethod
     def of(cls, folds: Sequence[Floats], repetitions: Sequence[int] | None = None) -> "Contrasts":
@@ -102,12 +104,13 @@ class Contrasts:
             prior_freedom=prior_freedom,
             prior=prior,
             scatter=scatter,
+            covers_images=len(folds) > 1 or scores.shape[2] > 1,
         )
 
     @property
     def decides(self) -> bool:
-        """Whether the intervals support verdicts: they cover seeds, with more than one degree of freedom."""
-        return self.freedom + self.prior_freedom > 1
+        """Whether the intervals support verdicts: they cover images, and seeds with more than one degree of freedom."""
+        return self.covers_images and self.freedom + self.prior_freedom > 1
 
     @cached_property
     def outlying(self) -> Flags:

@@ -62,7 +62,7 @@ class Design:
         """Return the pairs of each level of an axis: cells at the level, each with the one cell at the reference that matches it.
 
         Matched cells are equal on all other compared axes. Axes that describe a source may differ where the source differs; they
-        must be equal if several cells at the reference differ in them alone. With a stratum, only cells with its levels are paired.
+        must be equal if several cells at the reference differ in them alone. With a stratum, pairs are of cells with its levels.
         """
         inside = {
             cell: own for cell, own in self.cells.items() if all(own[key] == level for key, level in (stratum or {}).items())

@@ -34,7 +34,7 @@ class Difference:
         name: The level, or another name of the contrast.
         weights: Weight of each cell; those of one side add up to 1, those of the other to -1.
         estimate: Weighted sum of the cells' scores.
-        half: Half-width of its own 95 % interval.
+        half: Half-width of its own 95 % interval; NaN where it would cover neither new seeds nor new images.
         half_together: Half-width of the interval that holds together with all others of the question.
         p: 1 - level of the interval that ends at zero; NaN where the interval does not cover seeds.
         verdict: What `half_together` supports.
@@ -144,7 +144,7 @@ class _Asker:
             name=name,
             weights=weights,
             estimate=estimate,
-            half=float(alone.half[0]),
+            half=float(alone.half[0]) if engine.contrasts.freedom or engine.contrasts.covers_images else float("nan"),
             half_together=half,
             p=engine.contrasts.p_value(vector) if engine.contrasts.freedom else float("nan"),
             verdict=verdict(estimate, half, self.matters) if engine.contrasts.decides else Verdict.NONE,

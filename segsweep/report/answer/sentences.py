@@ -4,7 +4,7 @@ Every answer has three: which cells may be the best, what the levels of the firs
 """
 
 from collections.abc import Sequence
-from math import sqrt
+from math import isnan, sqrt
 
 from segsweep.report.answer.answer import Answer, CellAnswer
 from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
@@ -77,6 +77,8 @@ def _others(answer: Answer) -> str:
 
 
 def _undecided_reason(answer: Answer) -> str:
+    if not answer.covers_images:
+        return "one test image says nothing on other images."
     if not answer.covers_seeds:
         return f"one {unit_text(answer)} per cell says nothing on other {unit_text(answer)}s."
     return f"{units_text(answer)} do not suffice to compare {count(len(answer.confirmed), 'cell')}."
@@ -133,13 +135,16 @@ def _group(answer: Answer, differences: Sequence[Difference], verdict: Verdict) 
         verb = "is" if one else "are"
         between = f"between {points(low, True)} and {points(high, True)} points"
         return f"{_joined(names[:NAMED], len(names))} {verb} undecided, {between}"
+    models = "" if all(len(each.units) > 1 for each in differences) else " for these trained models"
     shown = [f"{name} differs by {signed_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
-    return f"{_joined(shown, len(names), 'differs')} for these trained models; {_break_even(answer, differences, names)}"
+    return f"{_joined(shown, len(names), 'differs')}{models}; {_break_even(answer, differences, names)}"
 
 
 def _break_even(answer: Answer, differences: Sequence[Difference], names: Sequence[str]) -> str:
     """Return how large the scatter over seeds may be for the surest difference to exclude zero, for a study with one seed."""
     units = f"{unit_text(answer)}s"
+    if not answer.covers_images:
+        return "one test image decides no sign"
     if answer.covers_seeds:
         return f"so few {units} and cells decide no sign"
     margins = [(each.estimate / NORMAL) ** 2 - (each.half / NORMAL) ** 2 for each in differences]
@@ -218,7 +223,9 @@ def limits_sentence(answer: Answer) -> str:
     if missing:
         verb = "has" if len(missing) == 1 else "have"
         notes.append(f"{count(len(missing), 'cell')} {verb} fewer than {answer.units_planned} finished {unit_text(answer)}s")
-    if limits.few_images:
+    if not answer.covers_images:
+        left_out.insert(0, "other test images")
+    elif limits.few_images:
         notes.append("with so few test images the intervals are rough")
     if len(answer.scores.folds) < limits.folds:
         notes.append(f"only {len(answer.scores.folds)} of {limits.folds} folds have runs of all cells")
@@ -233,7 +240,17 @@ def _covered(answer: Answer) -> str:
     """Return what the intervals cover."""
     if folds := _folds(answer):
         return f"the spread over {folds} folds: training images, seeds and test images"
-    return f"{units_text(answer)} and test images" if answer.covers_seeds else "other test images with the same trained models"
+    if not answer.covers_seeds:
+        return "other test images with the same trained models" if answer.covers_images else "nothing: there is one test image"
+    return f"{units_text(answer)} and test images" if answer.covers_images else f"{units_text(answer)} on the one test image"
+
+
+def chance_text(answer: Answer) -> str:
+    """Return the chance that the intervals of single cells cover, for a legend: `seeds and test images`."""
+    units = f"{unit_text(answer)}s"
+    if answer.covers_images:
+        return f"{units} and test images" if answer.covers_seeds else f"test images, not {units}"
+    return f"{units}, not test images" if answer.covers_seeds else f"neither {units} nor test images"
 
 
 def _axis_of(answer: Answer, difference: Difference) -> str:
@@ -262,8 +279,10 @@ def difference_text(difference: Difference) -> str:
 
 
 def signed_text(difference: Difference) -> str:
-    """Return a signed difference with its own interval: `+3.1 points [-1.2, +7.4]`."""
+    """Return a signed difference with its own interval, if it has one: `+3.1 points [-1.2, +7.4]`."""
     low, high = difference.estimate - difference.half, difference.estimate + difference.half
+    if isnan(difference.half):
+        return f"{points(difference.estimate, True)} points"
     return f"{points(difference.estimate, True)} points [{points(low, True)}, {points(high, True)}]"
 
 

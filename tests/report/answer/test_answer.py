@@ -218,12 +218,27 @@ def test_rounding_is_no_difference() -> None:
     assert verdict(-1e-17, 0.0, 0.0) is Verdict.EQUAL
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_one_test_image_has_no_verdict(seeds: int) -> None:
+    """One image says nothing on others: no verdict, no interval that seems to cover images, and the limit is stated."""
+    records = Drawn(SOURCES, {"source=supervised:near freeze=none": 0.8}, seeds=seeds, images=1).records()
+    answer = answer_of(records)
+    text = " ".join(sentences(answer))
+    assert not re.search(r"\b(best|better|gains|loses|undecided|no difference|nan)\b", text)
+    assert "one test image says nothing on other images" in text
+    assert "leave out other test images" in text
+    assert {cell.has_interval for cell in answer.cells} == {seeds > 1}
+    assert ("over seeds, not test images" in table_text(records).replace("\n", " ")) == (seeds > 1)
+
+
 def test_two_seeds_of_three_cells_have_no_verdict() -> None:
     """Below four cells, two seeds determine no variance."""
     answer = answer_of(Drawn({"source": ["random", "supervised:near", "supervised:far"]}, seeds=2).records())
     assert not answer.decides
     assert {each.verdict for each in answer.questions[0].differences} == {Verdict.NONE}
-    assert not re.search(r"\b(is best|better|gains|loses)\b", " ".join(sentences(answer)))
+    text = " ".join(sentences(answer))
+    assert not re.search(r"\b(is best|better|gains|loses)\b", text)
+    assert "these trained models" not in text  # the intervals cover other seeds
 
 
 def test_records_without_counts_have_an_answer_that_says_nothing() -> None:

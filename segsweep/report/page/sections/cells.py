@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.report.answer.answer import CellAnswer
+from segsweep.report.answer.sentences import chance_text
 from segsweep.report.cells import tuned_axes
 from segsweep.report.layout import HEADINGS, text
 from segsweep.report.page.cell_table import CellRow, CellTable, Column, Entry, cell_table
@@ -117,8 +118,9 @@ def _published(view: StudyView) -> dict[str, float]:
 
 
 def _key(view: StudyView, published: Mapping[str, float]) -> list[Markup | str]:
-    covered = "seeds and test images" if view.answer.covers_seeds else "test images with the same trained models, not other seeds"
-    parts = [f"{view.measure} in points of 100. Line: 95 % interval over {covered}, each cell alone; ticks: seeds."]
+    parts = [
+        f"{view.measure} in points of 100. Line: 95 % interval over {chance_text(view.answer)}, each cell alone; ticks: seeds."
+    ]
     if view.answer.decides:
         parts.append("Filled: among the best, because no other cell is shown to score higher (all cells together at 95 %).")
     if published:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from segsweep.report.answer.sentences import chance_text
 from segsweep.report.answer.worth import PARTS, Worth, worth_text, worths
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.page.document import Section
@@ -48,8 +49,7 @@ def _figure(view: StudyView, images: Mapping[str, float], cells: Sequence[str], 
             points = tuple(_point(view, cell, images[cell]) for cell in own)
             found.append(Line(view.answer.level(view.group_axis, level), number, points))
     title = f"{view.measure} by number of training images" + (f", {name}" if name else "")
-    covered = "seeds and test images" if view.answer.covers_seeds else "test images"
-    caption = f"Bars: 95 % intervals over {covered}, each point alone. The horizontal axis is logarithmic."
+    caption = f"Bars: 95 % intervals over {chance_text(view.answer)}, each point alone. The horizontal axis is logarithmic."
     figure = lines_figure(Lines(title, f"{view.measure}, points", tuple(found)), caption)
     return markup(element("h3", name), figure) if name else figure
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
-from segsweep.report.answer.sentences import matters_text, points, question_sentence
+from segsweep.report.answer.sentences import chance_text, matters_text, points, question_sentence
 from segsweep.report.page.document import Section
 from segsweep.report.page.forest import Forest, ForestRow, forest_figure
 from segsweep.report.page.markup import Markup, element, markup
@@ -55,8 +55,9 @@ def _ends(estimate: float, half: float) -> tuple[float, float]:
 def _caption(view: StudyView, forest: Forest, families: int = 1) -> str:
     """Return the explanation of a forest whose rows make one family or several, whose intervals hold together within each."""
     if not forest.decides:
-        covered = "do not cover other seeds" if not view.answer.covers_seeds else "rest on too few seeds and cells for a verdict"
-        return f"These trained models on new test images: the dashed 95 % intervals {covered}. Ticks: seeds."
+        if view.answer.covers_seeds:
+            return f"Dashed: 95 % intervals over {chance_text(view.answer)}, which do not suffice for a verdict. Ticks: seeds."
+        return "These trained models on new test images: the dashed 95 % intervals do not cover other seeds. Ticks: seeds."
     grey = f"Grey: differences below {matters_text(view.answer)}."
     if len(forest.rows) == families:
         return f"Line: 95 % interval over seeds and test images; ticks: seeds. Filled: the interval leaves out zero. {grey}"
