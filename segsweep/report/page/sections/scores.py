@@ -101,7 +101,7 @@ def _numbers(view: StudyView, scores: pd.DataFrame) -> Numbers:
     columns = [name for name in SHOWN if scores[name].notna().any()]
     quality = ["own val mean IoU"] if scores[QUALITY].notna().any() else []
     rows = []
-    numbers = scores.astype({name: "float64" for name in (*columns, QUALITY)})  # a source without a stage has no such facts
+    numbers = scores.astype(dict.fromkeys((*columns, QUALITY), "float64"))  # a source without a stage has no such facts
     for row in numbers.to_dict("records"):
         values = [_shown(row[name], name) for name in columns] + [number(row[QUALITY]) for _ in quality]
         rows.append((view.answer.level("source", str(row["source"])), *(str(row[name]) for name in several), *values))
