@@ -94,6 +94,13 @@ def _scores(drawn: Drawn) -> list[dict[str, Any]]:
     """Rows of one model per source, of which later ones score higher."""
     common = {"study": "s", "status": "finished", "subset": "whole", "architecture": "unet", "image_px": 48, "images": 20}
     return [
-        {**common, "source": source, "logme": 0.1 * place - 1, "logme_se": 0.01, "kid": 1.0 - 0.1 * place, "source_images": 240}
+        {
+            **common,
+            "source": source,
+            "logme": 0.1 * place - 1,
+            "logme_se": 0.01,
+            "kid": 1.0 - 0.1 * place,
+            "source_images": 240 if place else None,
+        }
         for place, source in enumerate(drawn.compare.get("source", ()))
     ]

@@ -65,7 +65,14 @@ def cell_table(table: CellTable) -> Markup:
     return element(
         "div",
         _tools(table),
-        element("div", element("table", caption, _head(table, scale), body, class_="cells"), class_="scroll", tabindex="0"),
+        element(
+            "div",
+            element("table", caption, _head(table, scale), body, class_="cells"),
+            class_="scroll",
+            tabindex="0",
+            role="region",
+            aria_label="Cells",
+        ),
     )
 
 

@@ -44,7 +44,7 @@ def _rows(rows: Sequence[Sequence[str]]) -> list[Markup]:
 
 def scrolled_table(numbers: Numbers) -> Markup:
     """Return a table that scrolls in its own box where it is too wide."""
-    return element("div", plain_table(numbers), class_="scroll", tabindex="0")
+    return element("div", plain_table(numbers), class_="scroll", tabindex="0", role="region", aria_label="Table")
 
 
 def paragraphs(lines: Sequence[str]) -> Markup:

@@ -61,7 +61,12 @@ def image_grid(grid: ImageGrid) -> Markup:
     table = element("table", element("thead", element("tr", heads)), element("tbody", body), class_="images")
     shared = [_shared(number, row) for number, row in enumerate(grid.rows)]
     definitions = element("svg", shared, class_="defs", aria_hidden="true")
-    return element("div", definitions, _legend(grid), element("div", table, class_="scroll", tabindex="0"))
+    return element(
+        "div",
+        definitions,
+        _legend(grid),
+        element("div", table, class_="scroll", tabindex="0", role="region", aria_label="Images"),
+    )
 
 
 def _row(number: int, row: ImageRow, grid: ImageGrid) -> Markup:
