@@ -92,7 +92,7 @@ def _confusions(run: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _scores(drawn: Drawn) -> list[dict[str, Any]]:
     """Rows of one model per source, of which later ones score higher."""
-    common = {"study": "s", "status": "finished", "subset": "whole", "architecture": "unet", "image_px": 48, "images": 20}
+    common = {"study": "s", "status": "finished", "subset": "largest", "architecture": "unet", "image_px": 48, "images": 20}
     return [
         {
             **common,
