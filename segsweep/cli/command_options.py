@@ -105,7 +105,9 @@ def add_studies_options(parser: Parser) -> None:
 
 def add_report_options(parser: Parser) -> None:
     """Add the options of `segsweep report`."""
-    parser.add_argument("study", metavar="STUDY", help=STUDY_OR_MIRROR)
+    several = f"{STUDY_OR_MIRROR}; with several, the first is compared with each of the others"
+    parser.add_argument("studies", nargs="+", metavar="STUDY", help=several)
+    parser.add_argument("--latex", action="store_true", help="also write the table for a paper: table.tex")
 
 
 def add_sql_options(parser: Parser) -> None:

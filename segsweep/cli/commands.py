@@ -130,7 +130,7 @@ COMMANDS = (
         "report",
         "report:report",
         add_report_options,
-        "Print a study's table, and write its page (report.html), table and predictions into its folder.",
+        "Print a study's table, and write its page (report.html), table and predictions into its folder; or compare studies.",
         "report runs/transfer_grid",
     ),
     Command(
