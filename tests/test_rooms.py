@@ -46,7 +46,7 @@ HEAVY = {  # libraries that import slowly -> rooms and files that may import the
     ),
     "ray": ("sweep/ray_runner/",),
     "wandb": tuple(f"records/wandb/{name}.py" for name in ("client", "mirror", "models", "reader", "server", "study_run")),
-    "matplotlib": ("report/figures.py",),
+    "matplotlib": ("report/figures/",),
     "optuna": ("report/optuna_study.py",),
     "scipy": ("report/answer/",),
 }

@@ -1,20 +1,18 @@
-"""Fixtures: a study with everything that notebooks show, one that lacks much of it, the places of records, and one kernel."""
+"""Fixtures: a study with everything that notebooks show, one that lacks much of it, and the places of records."""
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from shutil import copytree, rmtree
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
 from wandb_server import isolated_server
 
 import segsweep
 from segsweep import LogUniform, Published, PublishedRun, Study, Target
 from segsweep.data.scenes.dataset import GENERATED
-from segsweep.records import load
+from segsweep.records import load, reader
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.send import Sender, transfer
 from segsweep.records.writer import RecordWriter
@@ -22,7 +20,7 @@ from segsweep.records.writer import RecordWriter
 PROJECT = "lab/streets"
 
 CITY, SIMCLR = "supervised:generated_city@48", "simclr:generated_city@48"
-OTHER = "unet-tu-mobilenetv3_small_050"
+OTHER = "unet16"
 MEASURES = {
     **{f"test_{name}": 0.9 for name in ("iou", "f1", "accuracy", "precision", "recall", "dice", "weighted_iou", "mean_iou")},
     **{f"test_{name}": 0.1 for name in ("dice_loss", "focal_loss", "bce")},
@@ -72,8 +70,17 @@ def run(study: Study, folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(GENERATED, "generated_city", replace(GENERATED["generated_city"], count=60))
         patch.setattr("segsweep.sweep.announce.seconds_left", lambda *_, **__: 1.0)
+        patch.setattr("segsweep.training.speed._measure", lambda *_: (1.0, 1.0))
         segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
     return folder / "runs" / study.name
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_study_is_read_once() -> Iterator[None]:
+    """Keep the records of a study for the next notebook."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "load", cache(reader.load))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -109,21 +116,14 @@ def begun(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture(scope="module")
 def homes(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """Values of a notebook's `STUDY` for the full study: its folder, and its W&B project."""
+    """Values of a notebook's `STUDY` for the full study: its folder, and its W&B project, which the environment names too."""
     folder = Path(copytree(full.parents[1], tmp_path_factory.mktemp("wandb") / "sent"))
     study = folder / "runs" / FULL.name
     with pytest.MonkeyPatch.context() as patch, isolated_server(folder / "client", patch):
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("WANDB_ENTITY", PROJECT.partition("/")[0])
+        patch.setenv("WANDB_PROJECT", PROJECT.partition("/")[2])
         asked = MirrorOptions(mode="online", project=PROJECT)
         asked.save(study)
         transfer(Sender(study, asked))
         yield {"local": str(full), "wandb": f"wandb:{PROJECT}"}
-
-
-@pytest.fixture(scope="module")
-def kernel(homes: Mapping[str, str]) -> Iterator[BlockingKernelClient]:  # noqa: ARG001  # the kernel finds W&B by the environment
-    """A Python kernel that draws figures inline, as Jupyter's does; all notebooks share it."""
-    manager, client = start_new_kernel(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
-    yield client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
