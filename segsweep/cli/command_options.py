@@ -108,6 +108,7 @@ def add_report_options(parser: Parser) -> None:
     several = f"{STUDY_OR_MIRROR}; with several, the first is compared with each of the others"
     parser.add_argument("studies", nargs="+", metavar="STUDY", help=several)
     parser.add_argument("--latex", action="store_true", help="also write the table for a paper: table.tex")
+    parser.add_argument("--figures", action="store_true", help="also write figures for a paper, as SVG and PDF: figures/")
 
 
 def add_sql_options(parser: Parser) -> None:

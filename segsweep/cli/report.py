@@ -1,6 +1,7 @@
 """`segsweep report`: print a study's table, and write its report, its page and its clips; or compare studies."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +13,12 @@ from segsweep.records.study_records import Records
 from segsweep.report.answer.two_studies import compare_studies
 from segsweep.report.answer.two_studies_text import two_studies_text
 from segsweep.report.clips import write_clips
+from segsweep.report.figures.files import write_figures
 from segsweep.report.latex import latex_table
 from segsweep.report.text import table_text
 from segsweep.report.write import PAGE_FILE, write_report
 
-TABLE_FILE = "table.tex"
+TABLE_FILE, FIGURES = "table.tex", "figures"  # in the study's folder
 
 
 def report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
@@ -24,14 +26,17 @@ def report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG0
 
     Of several studies, the first is compared with each of the others, and nothing is written.
     """
+    extra = [f"--{name}" for name in ("latex", "figures") if getattr(options, name)]
     if len(options.studies) > 1:
-        _compare(options)
+        if extra:
+            raise UserError(f"{extra[0]}: writes files of one study; name only one")
+        _compare(options.studies)
         return
     (study,) = options.studies
     records = load(find_study(study))
     if "store" not in records.study:  # from W&B: there is no folder to write into
-        if options.latex:
-            raise UserError(f"--latex: {study} has no folder to write table.tex into; name the study's own folder")
+        if extra:
+            raise UserError(f"{extra[0]}: {study} has no folder to write into; name the study's own folder")
         print(table_text(records))
         return
     store = Path(records.study["store"])
@@ -39,20 +44,20 @@ def report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG0
     for line in write_clips(records, store):
         print(line)
     print(f"\nPage: {records.folder / PAGE_FILE}")
-    if options.latex:
-        print(f"LaTeX: {_write_latex(records)}")
+    with disk_errors("--out", records.folder, "free some space, then run the same command again"):
+        if options.latex:
+            print(f"LaTeX: {_write_latex(records)}")
+        if options.figures:
+            print("\n".join(f"Figure: {file}" for file in write_figures(records.answer, records.folder / FIGURES)))
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(studies: Sequence[str]) -> None:
     """Print the first study beside each of the others."""
-    if options.latex:
-        raise UserError("--latex: writes the table of one study; name only one")
-    one, *others = [(str(name), load(find_study(name))) for name in options.studies]
+    one, *others = [(name, load(find_study(name))) for name in studies]
     print("\n\n\n".join(two_studies_text(compare_studies(one[1], other), (one[0], name)) for name, other in others))
 
 
 def _write_latex(records: Records) -> Path:
     file = records.folder / TABLE_FILE
-    with disk_errors("--out", records.folder, "free some space, then run the same command again"):
-        file.write_text(latex_table(records, records.answer), encoding="utf-8")
+    file.write_text(latex_table(records, records.answer), encoding="utf-8")
     return file

@@ -55,10 +55,21 @@ def test_latex_is_written_into_the_study(
     assert capsys.readouterr().out.endswith(f"LaTeX: {tmp_path / 'table.tex'}\n")
 
 
-@pytest.mark.parametrize(("named", "reason"), [(["one"], "one has no folder"), (["one", "two"], "name only one")])
-def test_latex_needs_the_folder_of_one_study(
-    studies: dict[str, Records], monkeypatch: pytest.MonkeyPatch, named: list[str], reason: str
+def test_figures_are_written_into_the_study(
+    studies: dict[str, Records], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """`--latex` is refused for a study from W&B, which has no folder, and for several studies."""
-    with pytest.raises(UserError, match=f"^--latex: .*{reason}"):
-        call(studies, monkeypatch, *named, "--latex")
+    """`--figures` writes what `write_figures` draws into the study's folder `figures`, and names every file."""
+    own = replace(studies["one"], folder=tmp_path, study={**studies["one"].study, "store": "store"})
+    monkeypatch.setattr(command, "write_figures", lambda answer, folder: [folder / f"{answer.study}.svg"])
+    call({"one": own}, monkeypatch, "one", "--figures")
+    assert capsys.readouterr().out.endswith(f"Figure: {tmp_path / 'figures' / 'drawn.svg'}\n")
+
+
+@pytest.mark.parametrize("option", ["--latex", "--figures"])
+@pytest.mark.parametrize(("named", "reason"), [(["one"], "one has no folder"), (["one", "two"], "name only one")])
+def test_files_need_the_folder_of_one_study(
+    studies: dict[str, Records], monkeypatch: pytest.MonkeyPatch, named: list[str], reason: str, option: str
+) -> None:
+    """`--latex` and `--figures` are refused for a study from W&B, which has no folder, and for several studies."""
+    with pytest.raises(UserError, match=f"^{option}: .*{reason}"):
+        call(studies, monkeypatch, *named, option)
