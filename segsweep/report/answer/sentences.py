@@ -135,7 +135,7 @@ def _group(answer: Answer, differences: Sequence[Difference], verdict: Verdict) 
         verb = "is" if one else "are"
         between = f"between {points(low, True)} and {points(high, True)} points"
         return f"{_joined(names[:NAMED], len(names))} {verb} undecided, {between}"
-    models = "" if all(len(each.units) > 1 for each in differences) else " for these trained models"
+    models = "" if _folds(answer) or all(len(each.units) > 1 for each in differences) else " for these trained models"
     shown = [f"{name} differs by {signed_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
     return f"{_joined(shown, len(names), 'differs')}{models}; {_break_even(answer, differences, names)}"
 
