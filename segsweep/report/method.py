@@ -42,6 +42,17 @@ def method_lines(records: Records) -> list[str]:
     return lines
 
 
+def absent_lines(records: Records) -> list[str]:
+    """Return a line on the classes that no test image shows; one per fold where folds differ."""
+    absent = confirmed_runs(records)[["absent_classes", "test_images"]].dropna().drop_duplicates()
+    return [_absent_line(names, int(images)) for names, images in absent.itertuples(index=False)]
+
+
+def _absent_line(names: str, images: int) -> str:
+    shown = "The only test image does not show" if images == 1 else f"None of the {images} test images shows"
+    return f"{shown} {names}: {'their' if ', ' in names else 'its'} IoU is undefined and left out of means."
+
+
 def protocol_lines(records: Records) -> list[str]:
     """Return lines on the computation of metrics: the counted pixels, the size of the masks, and the averages."""
     trials = records.trials

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import Any
 
 import pandas as pd
 
@@ -11,11 +12,11 @@ from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
 from segsweep.report.answer.linearised import CLASS_IOU
 from segsweep.report.answer.matching import level_text
 from segsweep.report.answer.next_runs import next_lines, next_runs
-from segsweep.report.answer.sentences import capital, chance_text, measure_text, sentences, unit_text
+from segsweep.report.answer.sentences import capital, chance_text, count, measure_text, sentences, unit_text
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text
-from segsweep.report.method import method_lines, protocol_lines
+from segsweep.report.method import absent_lines, method_lines, protocol_lines
 from segsweep.report.sections import published_lines, shift_lines, source_lines
 
 MORE_MEASURES = ("test_f1", "test_accuracy", "test_precision", "test_recall")
@@ -71,7 +72,7 @@ def _columns(summary: pd.DataFrame, axes: Sequence[str], records: Records, answe
     lost = summary["failed"] + summary["skipped"]
     return [
         *(Column(axis, [_level(answer, axis, value) for value in summary[axis]], right=False) for axis in axes),
-        Column("IoU", [number(value) for value in summary["test_iou"]]),
+        Column(measure_text(answer), [_score(cell, answer, row) for cell, (_, row) in zip(own, summary.iterrows(), strict=True)]),
         Column("95 %", [_interval(cell) for cell in own]),
         Column("best", [_mark(cell, answer) for cell in own], priority=1),
         Column("runs" if folded else "seeds", finished, priority=1),
@@ -91,9 +92,14 @@ def _level(answer: Answer, axis: str, value: object) -> str:
     return answer.level(axis, level_text(value)) if axis == "source" else text(value)
 
 
+def _score(cell: CellAnswer, answer: Answer, row: "pd.Series[Any]") -> str:
+    """Return the score in the middle of the interval; without scores per image, the mean test IoU over runs."""
+    return number(cell.estimate if cell.units or answer.measure != "iou" else row["test_iou"])
+
+
 def _interval(cell: CellAnswer) -> str:
     low, high = cell.interval
-    return "" if pd.isna(cell.half) else f"{100 * low:.1f} to {100 * high:.1f}"
+    return f"{100 * low:.1f} to {100 * high:.1f}" if cell.has_interval else ""
 
 
 def _mark(cell: CellAnswer, answer: Answer) -> str:
@@ -137,7 +143,7 @@ def _class_lines(records: Records, answer: Answer) -> list[str]:
     ]
     lines, dropped = fitted([Column("class", names, right=False), *columns])
     legend = [f"cell {number_of[cell.cell]}: {cell.label}" for cell in ranked if f"cell {number_of[cell.cell]}" not in dropped]
-    rest = [f"{len(dropped)} more cells are in table.csv"] if dropped else []
+    rest = [f"table.csv has {count(len(dropped), 'more cell')}"] if dropped else []
     return ["", "Test IoU by class:", "", *lines, "", *wrap("; ".join([*legend, *rest]) + ".", FIT), ""]
 
 
@@ -150,18 +156,13 @@ def _title(records: Records, summary: pd.DataFrame) -> str:
 
 
 def _notes(summary: pd.DataFrame, records: Records) -> list[str]:
-    runs = confirmed_runs(records)
     notes = [
         *method_lines(records),
-        "The column failed includes skipped trials.",
+        *(["The column failed includes skipped trials."] if (summary["failed"] + summary["skipped"]).any() else []),
         *comparison_lines(records),
     ]
     notes += _edge_notes(summary, records)
-    absent = runs[["absent_classes", "test_images"]].dropna().drop_duplicates()
-    notes += [
-        f"None of the {count} test images shows {names}: its IoU is undefined and left out of means."
-        for names, count in absent.itertuples(index=False)
-    ]
+    notes += absent_lines(records)
     notes += [f"{row['cell']}: {row['note']}" for _, row in summary.iterrows() if row["note"]]
     return notes
 

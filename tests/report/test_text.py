@@ -3,6 +3,7 @@
 import pytest
 from drawn_study import Drawn
 
+from segsweep.report.answer.answer import answer_of
 from segsweep.report.layout import Column, fitted
 from segsweep.report.text import table_text
 
@@ -10,10 +11,10 @@ SOURCES = {"source": ["random", "supervised:near", "supervised:far"], "freeze": 
 BEST = "source=supervised:near freeze=none"
 
 
-def table_of(text: str) -> list[str]:
+def table_of(text: str, measure: str = "IoU") -> list[str]:
     """The lines of the table: from its headings to the empty line."""
     lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if "95 %" in line and "IoU" in line and "interval" not in line)
+    start = next(number for number, line in enumerate(lines) if "95 %" in line and measure in line and "interval" not in line)
     return lines[start : lines.index("", start)]
 
 
@@ -41,6 +42,24 @@ def test_one_seed_has_intervals_over_images_and_no_mark() -> None:
     text = table_text(Drawn(SOURCES, {BEST: 0.7}, seeds=1).records())
     assert "over\ntest images, not seeds" in text or "over test images, not seeds" in text.replace("\n", " ")
     assert not any("*" in line for line in table_of(text))
+
+
+def test_the_score_lies_in_its_interval() -> None:
+    """With two source models of unequal numbers of runs, the table has the mean over models, which the interval is about."""
+    drawn = Drawn(SOURCES, seeds=6, source_seeds=2, of_seed=0.1, missing={("source=random freeze=none", seed) for seed in (4, 6)})
+    records = drawn.records()
+    cell = answer_of(records).cells[0]
+    assert cell.estimate - records.trials.loc[records.trials["cell"] == cell.cell, "test_iou"].mean() > 0.02
+    assert f"{100 * cell.estimate:.1f}" in table_of(table_text(records))[1]
+
+
+def test_a_measure_of_the_answer_is_that_of_the_table() -> None:
+    """The table of another measure has its scores and names it."""
+    records = Drawn(SOURCES).records()
+    answer = answer_of(records, "recall")
+    headings, first, *_ = table_of(table_text(records, answer), "recall")
+    assert headings.split()[2] == "recall"
+    assert f"{100 * answer.cells[0].estimate:.1f}" in first
 
 
 def test_columns_leave_by_priority_and_are_named() -> None:
