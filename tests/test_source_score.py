@@ -152,9 +152,10 @@ def test_scores_are_computed_once(random_spec: ScoreSpec, context: ExecutionCont
         replace(random_spec, settings=random_spec.settings.model_copy(update={"fraction": 1.0})),
         replace(random_spec, target=replace(TARGET, protocol="50-25-25")),
         replace(random_spec, fixed_weights="imagenet"),
+        replace(random_spec, subset="largest"),  # whose distance of images is measured
     ]
-    assert len({spec.key(None) for spec in (random_spec, *others)} | {random_spec.key("hash")}) == 5
-    assert len({spec.score_id for spec in (random_spec, *others)}) == 4
+    assert len({spec.key(None) for spec in (random_spec, *others)} | {random_spec.key("hash")}) == 6
+    assert len({spec.score_id for spec in (random_spec, *others)}) == 5
 
 
 def test_a_lost_source_is_no_failure_of_the_scores(trained: tuple[ScoreSpec, Artifact], context: ExecutionContext) -> None:

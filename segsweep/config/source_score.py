@@ -77,6 +77,7 @@ class ScoreSpec:
                 "fold": settings.fold,
                 "dev_share": settings.dev_share,
                 "fraction": settings.fraction,
+                "subset": self.subset,
                 "fixed_weights": self.fixed_weights,
             }
         )
