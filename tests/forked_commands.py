@@ -36,7 +36,8 @@ class Command:
         """Return the next number that the supervisor reports."""
         text = b""
         while not text.endswith(b"\n"):
-            text += os.read(self._status, 1)
+            text += (read := os.read(self._status, 1))
+            assert read, "the server has ended"
         return int(text)
 
     def poll(self) -> int | None:
