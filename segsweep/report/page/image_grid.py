@@ -44,22 +44,26 @@ class ImageColumn:
 
 @dataclass(frozen=True)
 class ImageGrid:
-    """At least one row, and its columns. `background` is the class that stays clear; None if there is none."""
+    """At least one row, and its columns. `background` is the class that stays clear; None if there is none.
+
+    `name` distinguishes the grids of a page; it is a word.
+    """
 
     classes: tuple[str, ...]
     background: int | None
     measure: str
     columns: tuple[ImageColumn, ...]
     rows: tuple[ImageRow, ...]
+    name: str = "images"
 
 
 def image_grid(grid: ImageGrid) -> Markup:
     """Return the grid: the image, its truth and every prediction; hovering or focusing a prediction shows its errors."""
     heads = [element("th", name, scope="col") for name in ("", "image", "truth")]
     heads += [element("th", breakable(column.label), scope="col", data_s=column.source) for column in grid.columns]
-    body = [_row(number, row, grid) for number, row in enumerate(grid.rows)]
+    body = [_row(f"{grid.name}-{number}", row, grid) for number, row in enumerate(grid.rows)]
     table = element("table", element("thead", element("tr", heads)), element("tbody", body), class_="images")
-    shared = [_shared(number, row) for number, row in enumerate(grid.rows)]
+    shared = [_shared(f"{grid.name}-{number}", row) for number, row in enumerate(grid.rows)]
     definitions = element("svg", shared, class_="defs", aria_hidden="true")
     return element(
         "div",
@@ -69,45 +73,47 @@ def image_grid(grid: ImageGrid) -> Markup:
     )
 
 
-def _row(number: int, row: ImageRow, grid: ImageGrid) -> Markup:
+def _row(key: str, row: ImageRow, grid: ImageGrid) -> Markup:
     truth = element("image", href=mask_uri(row.truth_HW, len(grid.classes), grid.background), class_="mask", **_size(row))
     first = [
-        element("td", _tile(number, row, f"{row.name}, test image")),
-        element("td", _tile(number, row, f"{row.name}, truth: {_shown(row.truth_HW, grid.classes)}", truth)),
+        element("td", _tile(key, row, f"{row.name or row.reason}, test image")),
+        element("td", _tile(key, row, f"{row.name or row.reason}, truth: {_shown(row.truth_HW, grid.classes)}", truth)),
     ]
     pairs = zip(grid.columns, row.predictions, strict=True)
-    predicted = [_predicted(number, row, grid, column, prediction) for column, prediction in pairs]
+    predicted = [_predicted(key, row, grid, column, prediction) for column, prediction in pairs]
     heading = element("th", element("b", row.reason), element("br"), element("small", breakable(row.name)), scope="row")
     return element("tr", heading, first, predicted)
 
 
-def _predicted(number: int, row: ImageRow, grid: ImageGrid, column: ImageColumn, prediction: Prediction | None) -> Markup:
+def _predicted(key: str, row: ImageRow, grid: ImageGrid, column: ImageColumn, prediction: Prediction | None) -> Markup:
     if prediction is None:
         return element("td", element("small", "lost"), data_s=column.source)
     mask = mask_uri(prediction.mask_HW, len(grid.classes), grid.background)
     errors = error_uri(prediction.mask_HW, row.truth_HW, grid.background)
     layers = [
         element("image", href=mask, class_="mask", **_size(row)),
-        element("use", href=f"#o{number}"),
+        element("use", href=f"#o-{key}"),
         element("image", href=errors, class_="errors", **_size(row)),
     ]
     score = "" if math.isnan(prediction.score) else f"{grid.measure} {signed(prediction.score, plus=False)}"
     shown = _shown(prediction.mask_HW, grid.classes)
-    text = ", ".join(part for part in (row.name, f"predicted by {column.label}: {shown}", score, _wrong(prediction, row)) if part)
-    return element("td", _tile(number, row, text, *layers, focus=True), element("small", score), data_s=column.source)
+    text = ", ".join(
+        part for part in (row.name or row.reason, f"{column.label}: {shown}", score, _wrong(prediction, row)) if part
+    )
+    return element("td", _tile(key, row, text, *layers, focus=True), element("small", score), data_s=column.source)
 
 
-def _tile(number: int, row: ImageRow, text: str, *layers: Markup, focus: bool = False) -> Markup:
-    parts = (element("title", text), element("use", href=f"#i{number}"), *layers)
+def _tile(key: str, row: ImageRow, text: str, *layers: Markup, focus: bool = False) -> Markup:
+    parts = (element("title", text), element("use", href=f"#i-{key}"), *layers)
     box = f"0 0 {TILE} {_height(row)}"
     return element("svg", *parts, class_="tile", role="img", viewBox=box, tabindex="0" if focus else None, aria_label=text)
 
 
-def _shared(number: int, row: ImageRow) -> list[Markup]:
+def _shared(key: str, row: ImageRow) -> list[Markup]:
     """Return the parts that all tiles of a row use: the image, and the outline of its truth."""
     return [
-        element("image", id=f"i{number}", href=photo_uri(row.image_HWC), **_size(row)),
-        element("image", id=f"o{number}", class_="outline", href=outline_uri(row.truth_HW), **_size(row)),
+        element("image", id=f"i-{key}", href=photo_uri(row.image_HWC), **_size(row)),
+        element("image", id=f"o-{key}", class_="outline", href=outline_uri(row.truth_HW), **_size(row)),
     ]
 
 

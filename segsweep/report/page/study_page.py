@@ -56,7 +56,7 @@ def _sections(view: StudyView, store: str | Path | None) -> Iterator[Section | N
         yield curves_section(view)
         yield confusion_section(view)
         yield images_section(view, store) if store is not None else None
-    yield shift_section(view)
+    yield shift_section(view, store)
     yield published_section(view)
     yield coverage_section(view)
     yield reproduction_section(view)

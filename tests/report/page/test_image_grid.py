@@ -69,7 +69,7 @@ def test_every_tile_is_described() -> None:
     assert tile.get("tabindex") == "0"
     text = tile.get("aria-label", "")
     shown = r"background 94 %, <script>.* 6 %, IoU 89\.0, 2\.2 % of pixels wrong"
-    assert re.fullmatch(rf"image-0, predicted by imagenet: {shown}", text)
+    assert re.fullmatch(rf"image-0, imagenet: {shown}", text)
 
 
 def test_twenty_one_classes_all_have_a_colour_and_a_legend() -> None:

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 from drawn_study import Drawn
 from parsed_markup import parsed, texts, with_class
+from PIL import Image
 from recorded_study import recorded
 
 from segsweep.records import Records
 from segsweep.records.confirmed_models import models_of
 from segsweep.report.answer.answer import answer_of
+from segsweep.report.page.image_grid import image_grid
 from segsweep.report.page.sections.images import images_section
+from segsweep.report.page.sections.shift import before_after, shift_section
 from segsweep.report.page.shown_images import chosen_images, kept_names, median_run, predictions_of, target_data
 from segsweep.report.page.study_view import StudyView
+from segsweep.store.contents import BEFORE, IMAGE, PREDICTED, TRUTH, example_file
 from segsweep.store.opening import open_store
 
 FIRST, LAST = "source=random", "source=supervised:near"
@@ -80,6 +84,34 @@ def test_predictions_and_truth_have_the_counts_of_the_records(records: Records) 
         number = data.classes.index(name)
         truth = data.masks[list(data.names).index(image)]
         assert int(((predictions[image] == number) & (truth == number)).sum()) == hit
+
+
+def test_images_before_and_after_fine_tuning_come_from_the_examples(tmp_path: Path) -> None:
+    """Each example of a model is a row with its two predictions, in the order of the examples."""
+    for place in range(3):
+        pixels = {IMAGE: np.full((8, 8, 3), place), TRUTH: np.ones((8, 8)), BEFORE: np.zeros((8, 8)), PREDICTED: np.ones((8, 8))}
+        for what, values in pixels.items():
+            Image.fromarray(values.astype(np.uint8)).save(tmp_path / example_file(place, what))
+    grid = before_after(tmp_path, ["background", "pet"])
+    assert [int(row.image_HWC[0, 0, 0]) for row in grid.rows] == [0, 1, 2]
+    before, after = grid.rows[0].predictions
+    assert before is not None
+    assert after is not None
+    assert (before.mask_HW.max(), after.mask_HW.min()) == (0, 1)
+    tiles = with_class(parsed(image_grid(grid)), "tile")
+    assert tiles[2].get("aria-label") == "test image 1, before fine-tuning: background 100 %, 100.0 % of pixels wrong"
+
+
+def test_a_study_of_the_shift_has_its_measures(records: Records) -> None:
+    """With `domain_shift` the measures before stand beside those after; models without such examples show none."""
+    trials = records.trials.assign(forgetting=0.1, before_mean_iou=0.2)
+    store = records.study["store"]
+    view = StudyView(replace(records, trials=trials), answer_of(records))
+    section = shift_section(view, store)
+    assert section is not None
+    assert "20.0" in texts(parsed(section.content))
+    assert not with_class(parsed(section.content), "tile")
+    assert shift_section(StudyView(records, view.answer), store) is None
 
 
 def test_other_versions_of_the_target_are_not_shown(records: Records) -> None:
