@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from segsweep.records.study_records import Records
+from segsweep.report.answer.sentences import count
 
 SCORES = ("logme", "gbc", "h_score", "kid")
 LOWER_IS_NEARER = ("kid",)  # for the others, a higher value predicts a better transfer
@@ -81,9 +82,12 @@ class Agreement:
     decided_ordered: int
 
     def __str__(self) -> str:
-        decided = f"{self.decided_ordered} of the {self.decided} pairs" if self.decided else "no pair"
-        verb = "that the measurement itself decides" if self.decided else "is decided by the measurement itself"
-        return f"orders {self.ordered} of {self.pairs} pairs of sources as measured; {decided} {verb}"
+        ordered = f"orders {self.ordered} of {count(self.pairs, 'pair')} of sources as measured"
+        if not self.decided:
+            return f"{ordered}; no pair is decided by the measurement itself"
+        if self.decided == 1:
+            return f"{ordered}, {'and' if self.decided_ordered else 'but not'} the one pair that the measurement itself decides"
+        return f"{ordered}, and {self.decided_ordered} of the {self.decided} pairs that the measurement itself decides"
 
 
 def agreement(pairs: pd.DataFrame, scores: pd.DataFrame, score: str = "logme") -> Agreement:

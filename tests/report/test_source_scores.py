@@ -7,7 +7,7 @@ import pytest
 
 from segsweep.records import Records, load
 from segsweep.records.writer import RecordWriter
-from segsweep.report.source_scores import SCORES, agreement, pairs_of_gains, source_scores
+from segsweep.report.source_scores import SCORES, Agreement, agreement, pairs_of_gains, source_scores
 
 
 @pytest.fixture
@@ -65,7 +65,9 @@ def test_agreement_counts_pairs() -> None:
     scores = pd.DataFrame({"source": sources, "logme": logme, "kid": [1, 2, None, 3]})
     found = agreement(pairs_of_gains(gains), scores)
     assert (found.ordered, found.pairs, found.decided, found.decided_ordered) == (5, 6, 3, 3)
-    assert str(found) == "orders 5 of 6 pairs of sources as measured; 3 of the 3 pairs that the measurement itself decides"
+    assert str(found) == "orders 5 of 6 pairs of sources as measured, and 3 of the 3 pairs that the measurement itself decides"
+    one = Agreement(ordered=0, pairs=1, decided=1, decided_ordered=0)
+    assert str(one) == "orders 0 of 1 pair of sources as measured, but not the one pair that the measurement itself decides"
     of_kid = agreement(pairs_of_gains(gains), scores, "kid")
     assert (of_kid.ordered, of_kid.pairs, of_kid.decided) == (3, 3, 2)
     assert str(agreement(pairs_of_gains(gains.iloc[2:]), scores)).endswith("; no pair is decided by the measurement itself")

@@ -6,6 +6,7 @@ from pathlib import Path
 import page_samples as samples
 import pytest
 from chromium import PROGRAM, Chromium
+from drawn_study import Drawn
 
 from segsweep.report.page.cell_table import cell_table
 from segsweep.report.page.curves import curves_figure
@@ -17,6 +18,7 @@ from segsweep.report.page.lines import lines_figure
 from segsweep.report.page.markup import element, markup
 from segsweep.report.page.rates import tuning_figure
 from segsweep.report.page.shares import shares_figure
+from segsweep.report.page.study_page import study_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="needs Chromium")]
 ROWS = "[...document.querySelectorAll('table.cells tbody tr')]"
@@ -141,6 +143,14 @@ def test_the_body_never_scrolls_sideways(browser: Chromium, page: Path, width: i
     visible = "document.querySelectorAll('.{}').length && document.querySelector('.{}').offsetParent !== null"
     shown = [browser.evaluate(visible.format(name, name)) for name in ("wide", "narrow")]
     assert shown == [width > 600, width <= 600]
+
+
+def test_a_long_name_breaks_in_a_legend(browser: Chromium, tmp_path: Path) -> None:
+    """A source whose name has no space in 200 characters does not make the page wider than a phone."""
+    file = tmp_path / "report.html"
+    file.write_text(study_page(Drawn({"source": ["random", f"supervised:{'x' * 200}"]}).records()), encoding="utf-8")
+    browser.open(file, 390)
+    assert browser.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_the_page_prints_light_without_tools(browser: Chromium) -> None:

@@ -104,6 +104,9 @@ def test_scores_of_sources_stand_beside_their_gains() -> None:
     assert [point.split(":")[0] for point in points] == ["random weights", "near", "far"]
     assert points[0].startswith("random weights: 0.0")
     assert re.search(r"LogME orders \d of 3 pairs of sources as measured", texts(found))
+    with_one_seed = texts(section(parsed(study_page(recorded(Drawn(GRID, {NEAR: 0.9}, seeds=1)))), "why"))
+    assert "decides" not in with_one_seed
+    assert "upwards over test images, not seeds" in with_one_seed
     assert texts(found.findall(".//table")[-1].find("thead")) == "LogMEKIDimages"  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping
 import pandas as pd
 
 from segsweep.report.answer.questions import Question
+from segsweep.report.answer.sentences import chance_text
 from segsweep.report.layout import number
 from segsweep.report.page.document import Section
 from segsweep.report.page.dots import UNKNOWN, Dot, Dots, dots_figure
@@ -27,7 +28,8 @@ SHOWN = {
 QUALITY = "source_val_mean_iou"
 CAPTION = (
     "LogME: evidence of the target's training masks given the source's frozen features, per pixel; computed without "
-    "fine-tuning. Bars: 95 % intervals, upwards for all sources together. With few sources no score is shown to predict gains."
+    "fine-tuning. Bars: 95 % intervals, upwards over {chance} for all sources together. With few sources no score is shown to "
+    "predict gains."
 )
 
 
@@ -55,7 +57,7 @@ def _chart(view: StudyView, rows: pd.DataFrame, key: object) -> Markup | None:
     )
     pairs = _pairs(view, question)
     text = element("p", f"{architecture} at {size} px: LogME {agreement(pairs, known)}.") if len(pairs) else None
-    return markup(text, dots_figure(chart, CAPTION))
+    return markup(text, dots_figure(chart, CAPTION.format(chance=chance_text(view.answer))))
 
 
 def _question(view: StudyView, architecture: str) -> Question | None:
@@ -82,7 +84,10 @@ def _dot(view: StudyView, question: Question, row: Mapping[Hashable, object]) ->
 
 
 def _pairs(view: StudyView, question: Question) -> pd.DataFrame:
-    """Return every pair of sources with the interval of its own difference, as `agreement` needs them."""
+    """Return every pair of sources with the interval of its own difference, as `agreement` needs them.
+
+    Without pairs whose seeds do not suffice for a verdict.
+    """
     gains: dict[str, Mapping[str, float]] = {question.reference: {}, **{each.name: each.weights for each in question.differences}}
     names, rows = list(gains), []
     for place, one in enumerate(names):
@@ -90,7 +95,7 @@ def _pairs(view: StudyView, question: Question) -> pd.DataFrame:
             cells = {*gains[one], *gains[two]}
             weights = {cell: gains[one].get(cell, 0.0) - gains[two].get(cell, 0.0) for cell in cells}
             engine = view.answer.scores.engine(list(cells))
-            if engine is not None:
+            if engine is not None and engine.contrasts.decides:
                 found = engine.contrasts.estimates(engine.weights(weights))
                 rows.append((one, two, float(found.low[0]), float(found.high[0])))
     return pd.DataFrame(rows, columns=list(PAIR))
