@@ -73,7 +73,7 @@ def _columns(summary: pd.DataFrame, axes: Sequence[str], records: Records, answe
     return [
         *(Column(axis, [_level(answer, axis, value) for value in summary[axis]], right=False) for axis in axes),
         Column(measure_text(answer), [_score(cell, answer, row) for cell, (_, row) in zip(own, summary.iterrows(), strict=True)]),
-        Column("95 %", [_interval(cell) for cell in own]),
+        Column("95 %", [_interval(cell) for cell in own], priority=0 if any(cell.has_interval for cell in own) else 1),
         Column("best", [_mark(cell, answer) for cell in own], priority=1),
         Column("runs" if folded else "seeds", finished, priority=1),
         *tuned,
@@ -108,8 +108,9 @@ def _mark(cell: CellAnswer, answer: Answer) -> str:
 
 def _key(answer: Answer, dropped: Sequence[str]) -> list[str]:
     """Return the legend of the table: units, intervals, the mark of the best cells, and the columns that did not fit."""
-    interval = f"95 %: interval of {measure_text(answer)} over {chance_text(answer)}"
-    parts = [f"Measures in points of 100, means over confirmed runs; {interval}"]
+    interval = f"; 95 %: interval of {measure_text(answer)} over {chance_text(answer)}"
+    has_intervals = any(cell.has_interval for cell in answer.cells)
+    parts = [f"Measures in points of 100, means over confirmed runs{interval if has_intervals else ''}"]
     if answer.decides:
         parts.append(f"best {BEST}: no other cell is shown to score higher")
     if dropped:

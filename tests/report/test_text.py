@@ -1,5 +1,7 @@
 """The report as text: the answer, a table of at most 80 columns, and its legend."""
 
+from dataclasses import replace
+
 import pytest
 from drawn_study import Drawn
 
@@ -42,6 +44,14 @@ def test_one_seed_has_intervals_over_images_and_no_mark() -> None:
     text = table_text(Drawn(SOURCES, {BEST: 0.7}, seeds=1).records())
     assert "over\ntest images, not seeds" in text or "over test images, not seeds" in text.replace("\n", " ")
     assert not any("*" in line for line in table_of(text))
+
+
+def test_without_intervals_no_legend_explains_them() -> None:
+    """Records without counts have neither the column of intervals nor its legend, and keep their mean IoU."""
+    records = Drawn(SOURCES).records()
+    text = table_text(replace(records, counts=records.counts[:0]))
+    assert "95 %" not in text
+    assert f"{100 * records.trials['test_iou'][:3].mean():.1f}" in text
 
 
 def test_the_score_lies_in_its_interval() -> None:

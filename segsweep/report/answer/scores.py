@@ -10,7 +10,7 @@ import pandas as pd
 from segsweep.config.folds import folds_of
 from segsweep.records.study_records import Records
 from segsweep.report.answer.contrasts import Contrasts
-from segsweep.report.answer.linearised import OF_IMAGES, Floats, ImageCounts, linearised
+from segsweep.report.answer.linearised import CLASS_IOU, OF_COUNTS, OF_IMAGES, Floats, ImageCounts, linearised
 from segsweep.report.cells import confirmed_runs
 
 PIXELS = ["hit", "true", "predicted"]
@@ -105,7 +105,10 @@ def study_scores(records: Records, measure: str = "iou") -> StudyScores:
         records: The records of the study. Without counts per image (schema 1), there are no scores of measures from counts.
         measure: `iou`, `f1`, `accuracy`, `precision`, `recall`, `mean_accuracy`, `mean_iou`, `weighted_iou`, `iou_CLASS`, `dice`
             or `boundary_f`.
+
+    Raises `ValueError` for another measure, and for a class that no run's counts have.
     """
+    _check(measure, records)
     runs = confirmed_runs(records)
     runs = runs.assign(unit=_units(runs, records), fold=runs["fold"].fillna(0).astype(int))
     of_runs = _image_means(records, measure) if measure in OF_IMAGES else _from_counts(records, runs, measure)
@@ -126,6 +129,14 @@ def study_scores(records: Records, measure: str = "iou") -> StudyScores:
     images = len(set().union(*kept.values()))  # repetitions test the same images
     repetitions = tuple(_repetition(fold, records) for fold in folds)
     return StudyScores(measure, int(records.study["source_seeds"]) > 1, tuple(folds), repetitions, images, by_cell)
+
+
+def _check(measure: str, records: Records) -> None:
+    """Raise `ValueError` unless a measure can be computed from the records."""
+    classes = [] if records.counts.empty else sorted(f"{CLASS_IOU}{name}" for name in records.counts["class"].unique())
+    known = (*OF_COUNTS, *OF_IMAGES, *classes)
+    if measure not in known and not (measure.startswith(CLASS_IOU) and not classes):
+        raise ValueError(f"measure {measure!r}: unknown; use one of {', '.join(known)}")
 
 
 def _repetition(fold: int, records: Records) -> int:

@@ -50,7 +50,7 @@ def best_sentence(answer: Answer) -> str:
         return f"{capital(chosen.label)} has {measured}."
     if not answer.decides:
         return f"{capital(chosen.label)}, chosen by validation, has {measured}; {_undecided_reason(answer)}"
-    rest = [cell.label for cell in answer.best if cell is not chosen]
+    rest = [cell.label for cell in sorted(answer.best, key=lambda cell: -cell.estimate) if cell is not chosen]
     if chosen.beaten_by is None and not rest:
         return f"{capital(chosen.label)} is best: {measured}; {_others(answer)} lower."
     if not others - len(rest) and chosen.beaten_by is None:

@@ -212,6 +212,26 @@ def test_random_weights_have_no_transfer() -> None:
     assert "no matched pair" not in question_sentence(answer, answer.questions[1])
 
 
+def test_an_unknown_measure_is_refused() -> None:
+    """The error names the measures that the records have, with the IoU of each class."""
+    records = Drawn(SOURCES).records()
+    for measure in ("miou", "iou_cat"):
+        with pytest.raises(ValueError, match=f"measure '{measure}': unknown; use one of iou, .*, boundary_f, iou_figure"):
+            answer_of(records, measure)
+
+
+def test_cells_that_may_be_as_good_are_listed_from_the_highest() -> None:
+    """Of the cells that may be as good as the chosen one, those with the highest scores are named."""
+    mean = {f"source=supervised:s{number}": 0.5 + 0.001 * number for number in range(6)}
+    drawn = Drawn({"source": ["random", *(f"supervised:s{number}" for number in range(6))]}, {**mean, "source=random": 0.3})
+    drawn.of_seed = drawn.rest = drawn.of_image = 0.005
+    text = sentences(answer_of(drawn.records()))[0]
+    estimates = {cell.label: cell.estimate for cell in answer_of(drawn.records()).cells}
+    named = re.findall(r"\bs\d\b", text.partition("may be as good or better:")[2])
+    assert len(named) == 3
+    assert [estimates[name] for name in named] == sorted((estimates[name] for name in named), reverse=True)
+
+
 def test_rounding_is_no_difference() -> None:
     """An estimate that differs from zero by rounding alone is no gain, also where no chance is observed."""
     assert verdict(1e-17, 0.0, 0.01) is Verdict.EQUAL
