@@ -34,6 +34,8 @@ def report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG0
         return
     (study,) = options.studies
     records = load(find_study(study))
+    if records.trials.empty:
+        raise UserError(f"{study}: has no planned trial yet; report it once `segsweep status {study}` counts trials")
     if "store" not in records.study:  # from W&B: there is no folder to write into
         if extra:
             raise UserError(f"{extra[0]}: {study} has no folder to write into; name the study's own folder")

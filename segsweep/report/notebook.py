@@ -27,7 +27,7 @@ def records_html(records: Records) -> str:
     failed = f", {status.trials.failed} failed" if status.trials.failed else ""
     return (
         f"<p><b>{escape(status.study)}</b>: {escape(status.state)}, {trials}{failed}</p>"
-        f"{answer_html(records.answer)}{_table_html(records.summary)}"
+        f"{answer_html(records.answer)}{'' if records.trials.empty else _table_html(records.summary)}"
     )
 
 

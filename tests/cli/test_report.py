@@ -73,3 +73,10 @@ def test_files_need_the_folder_of_one_study(
     """`--latex` and `--figures` are refused for a study from W&B, which has no folder, and for several studies."""
     with pytest.raises(UserError, match=f"^{option}: .*{reason}"):
         call(studies, monkeypatch, *named, option)
+
+
+def test_a_study_without_planned_trials_is_refused(studies: dict[str, Records], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that has just been declared has nothing to report; the error says when it will."""
+    begun = replace(studies["one"], trials=studies["one"].trials[:0])
+    with pytest.raises(UserError, match="one: has no planned trial yet; report it once `segsweep status one` counts trials"):
+        call({"one": begun}, monkeypatch, "one")

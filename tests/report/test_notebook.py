@@ -64,6 +64,13 @@ def test_names_are_escaped(records: Records) -> None:
     assert "<script" not in html
 
 
+def test_a_study_without_planned_trials_has_no_table(records: Records) -> None:
+    """Between its declaration and its plan a study has no trials; it shows its state and that nothing can be said."""
+    html = replace(records, trials=records.trials[:0])._repr_html_()
+    assert "nothing can be said" in html
+    assert "<table" not in html
+
+
 def test_the_package_lists_its_names() -> None:
     """`dir(segsweep)` lists exactly the public names, also those that are imported on first use; each of them exists."""
     assert dir(segsweep) == sorted(segsweep.__all__)
