@@ -42,7 +42,7 @@ def test_the_declaration_is_written_with_the_tables(records: Records, tmp_path: 
     """`study.json` has the declaration, in any script, and the choice of every cell."""
     named = replace(records, study={**records.study, "fixed": {"loss": "größe"}})
     assert write_csv(named, tmp_path)[0].startswith(
-        f"{tmp_path}: trials.csv (16 rows), stages.csv (1 rows), epochs.csv (34 rows)"
+        f"{tmp_path}: trials.csv (16 rows), stages.csv (1 rows), scores.csv (2 rows), epochs.csv (34 rows)"
     )
     written = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
     assert written.pop("choices") == records.choices
