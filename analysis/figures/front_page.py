@@ -9,35 +9,32 @@
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from segsweep.records import Records, load
-from segsweep.report.cells import confirmed_runs
-from segsweep.report.figures import draw_differences, draw_lines, looks
-from segsweep.report.paired import paired_differences, reference_cells
-
-NAMES = {
-    "random": "random weights",
-    "supervised:generated_near@240": "near source",
-    "supervised:generated_far@240": "far source",
-}
+from segsweep.report.answer.answer import answer_of
+from segsweep.report.figures import draw_by_images, draw_differences, legend_below, looks, scores_by_images, title
 
 
 def draw(records: Records, path: Path) -> None:
     """Write the figure of a study whose cells differ in source and fraction."""
-    runs = confirmed_runs(records)
-    runs = runs.assign(name=runs["source"].map(NAMES), images=runs["train_images"].astype(float))
-    images = runs.drop_duplicates("cell").set_index("cell")
-    gains = paired_differences(records, reference_cells(records, {"source": "random"}))
-    gains = gains.assign(
-        label=[f"{images['name'][cell]}, {images['train_images'][cell]} images" for cell in gains["cell"]],
-    )
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    draw_lines(left, runs, "images", "test_iou", "name", looks(runs["name"]))
-    left.set(title="Test IoU; a point is one seed", xlabel="training images", ylabel="IoU on the test split")
-    left.legend(loc="lower right")
-    draw_differences(right, gains, "label")
-    right.set(title="Gain over random weights", xlabel="difference in IoU per image (95 % interval)")
+    answer, by_source = answer_of(records), "source"
+    (question,) = (each for each in answer.questions if each.axis == by_source)
+    (by_fraction,) = (each.strata for each in question.dependences if each.axis == "fraction")
+    shown = [question, *by_fraction]
+    figure = Figure(figsize=(11, 5.4), layout="constrained")
+    axes = figure.subplot_mosaic([["scores", str(row)] for row in range(len(shown))])
+    scores, left = scores_by_images(records, answer), axes.pop("scores")
+    styles = looks(scores["line"])
+    draw_by_images(left, scores, styles)
+    left.set(title="Test IoU, points (bars: 95 % intervals)", xlabel="target images for training")
+    left.grid(alpha=0.3)
+    for ax, each in zip(axes.values(), shown, strict=True):
+        ax.sharex(axes["0"])
+        draw_differences(ax, each, answer.level_labels[by_source], answer.matters)
+        ax.set_title(title(answer, each), fontsize="medium", loc="left")
+    axes[str(len(shown) - 1)].set_xlabel("difference in test IoU, points (light bar: 95 % for both rows together)")
+    legend_below(figure, styles)
     figure.savefig(path, dpi=110)
 
 

@@ -24,8 +24,8 @@ def against_cell(answer: Answer, reference: str) -> list[Question]:
 def against_starts(records: Records, answer: Answer) -> list[Question]:
     """Return one question per start of sources: what their last stage gains over the weights from which it starts.
 
-    `imagenet+simclr:pets` starts from `imagenet`, and `simclr:pets` from `random`. Starts that the study does not compare have no
-    question.
+    `imagenet+simclr:pets` starts from `imagenet`; `simclr:pets`, and `imagenet` itself, are compared with `random`. Starts that
+    the study does not compare have no question.
     """
     design = design_of(records)
     chains: dict[str, list[str]] = {}

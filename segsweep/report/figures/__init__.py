@@ -8,14 +8,14 @@ from segsweep.report.figures.confusion import confusion_figure, confusion_shares
 from segsweep.report.figures.contrastive import contrastive_figure
 from segsweep.report.figures.cost import cell_seconds, cost_figure, size_figure
 from segsweep.report.figures.curves import draw_curves, loss_figure, metrics_figure
-from segsweep.report.figures.differences import differences_figure, draw_differences
+from segsweep.report.figures.differences import differences_figure, draw_differences, title
 from segsweep.report.figures.looks import legend_below, looks
 from segsweep.report.figures.names import Names
 from segsweep.report.figures.panels import grid, name_rows, panels
 from segsweep.report.figures.published import draw_rows, published_figure
 from segsweep.report.figures.rates import rates_figure
 from segsweep.report.figures.scales import scale_images, scale_losses, scale_rates
-from segsweep.report.figures.scores import draw_scores, images_figure, scores_figure
+from segsweep.report.figures.scores import draw_by_images, draw_scores, images_figure, scores_by_images, scores_figure
 from segsweep.report.figures.shift import forgetting_figure, shift_figure
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "contrastive_figure",
     "cost_figure",
     "differences_figure",
+    "draw_by_images",
     "draw_curves",
     "draw_differences",
     "draw_rows",
@@ -44,7 +45,9 @@ __all__ = [
     "scale_images",
     "scale_losses",
     "scale_rates",
+    "scores_by_images",
     "scores_figure",
     "shift_figure",
     "size_figure",
+    "title",
 ]

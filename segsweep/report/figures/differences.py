@@ -7,7 +7,7 @@ from segsweep.report.answer.answer import Answer
 from segsweep.report.answer.questions import Difference, Question, Verdict
 from segsweep.report.answer.sentences import matters_text, measure_text, points
 from segsweep.report.figures.looks import COLOURS, GREY, legend_below
-from segsweep.report.figures.panels import name_rows
+from segsweep.report.figures.panels import name_rows, width_of_rows
 from segsweep.report.further_questions import CELL
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ ROW, FRAME = 0.42, 1.0  # inches: height of a row, and of what surrounds the row
 BELOW_ROW = 0.3  # distance of the seeds' ticks from the middle of their row
 
 
-def differences_figure(answer: Answer, asked: Sequence[Question] | None = None, width: float = 9.0) -> "Figure | None":
-    """Return a figure with one panel per question, None if there is no question.
+def differences_figure(answer: Answer, asked: Sequence[Question] | None = None) -> "Figure | None":
+    """Return a figure with one panel per question, None if there is no question; see `draw_differences` for the marks.
 
     By default the questions are those of the answer. Below a question whose effect depends on another axis, the same question at
-    every level of that axis follows. See `draw_differences` for the marks; `width` is in inches.
+    every level of that axis follows.
     """
     from matplotlib.figure import Figure
 
@@ -33,6 +33,7 @@ def differences_figure(answer: Answer, asked: Sequence[Question] | None = None, 
     if not shown:
         return None
     heights = [ROW * len(question.differences) + FRAME for question in shown]
+    width = width_of_rows(labels_of(answer, question.axis)[each.name] for question in shown for each in question.differences)
     figure = Figure(figsize=(width, sum(heights) + 0.8), layout="constrained")
     axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for ax, question in zip(axes, shown, strict=True):

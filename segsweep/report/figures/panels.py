@@ -1,6 +1,6 @@
 """Panels of a figure: a grid of axes for groups of cells, and rows with names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARGIN = (0.6, 1.0)  # inches, for the labels at the left and the legend below
+PLOT, LETTER = 7.0, 0.08  # inches: a plot of rows with its numbers, and a letter of a name
 
 
 def grid(down: int, across: int, size: tuple[float, float], **shared: object) -> tuple["Figure", list[list["Axes"]]]:
@@ -47,6 +48,11 @@ def panels(
     for ax in axes[len(names) :]:
         ax.set_axis_off()
     return figure, [(ax, rows[of_rows == name]) for ax, name in zip(axes, names, strict=False)]
+
+
+def width_of_rows(names: Iterable[str]) -> float:
+    """Return the width in inches of a figure whose rows have these names, with numbers at their right."""
+    return PLOT + LETTER * max(map(len, names))
 
 
 def name_rows(ax: "Axes", names: Sequence[str]) -> None:

@@ -1,39 +1,17 @@
 """Building blocks of figures: a distinct look per name, a point per run, the first row at the top."""
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from segsweep.report.figures import (
-    cell_labels,
-    draw_curves,
-    draw_differences,
-    draw_lines,
-    draw_rows,
-    looks,
-    model_names,
-    panels,
-    scale_losses,
-    scale_rates,
-)
+from segsweep.report.figures import draw_curves, draw_rows, looks, panels, scale_losses, scale_rates
 
 RUNS = pd.DataFrame(
     {
         "source": ["random", "random", "city", "city"],
         "fraction": [0.5, 1.0, 0.5, 1.0],
         "test_iou": [0.2, 0.4, 0.3, float("nan")],
-    }
-)
-
-
-CELLS = pd.DataFrame(
-    {
-        "cell": ["a", "b", "c", "d", "e"],
-        "source": ["random", "random", "city", "city", "near"],
-        "transfer": ["none", "none", "encoder", "all", "encoder"],
-        "ema": [None, 0.9, None, None, None],
     }
 )
 
@@ -51,45 +29,26 @@ def test_names_have_distinct_and_stable_looks() -> None:
     assert styles["source 3"] == looks(f"source {number}" for number in range(4))["source 3"]
 
 
-def test_a_cell_label_has_only_the_axes_that_vary() -> None:
-    """Axes with one value are omitted unless no other is left; axes whose values are unclear are named."""
-    cells = pd.DataFrame({"cell": ["a", "b"], "source": ["random", "city"], "freeze": ["none", "none"]})
-    assert cell_labels(cells, ["source", "freeze"]).to_dict() == {"a": "random", "b": "city"}
-    assert cell_labels(cells, ["freeze"]).to_dict() == {"a": "freeze none", "b": "freeze none"}
-    assert cell_labels(cells.assign(dev_share=[0.2, 0.5]), ["dev_share"]).to_dict() == {
-        "a": "dev share 0.2",
-        "b": "dev share 0.5",
-    }
-    assert cell_labels(cells.assign(ema=[None, 0.9]), ["ema"]).to_dict() == {"a": "ema none", "b": "ema 0.9"}
-    assert cell_labels(cells, []).to_dict() == {"a": "", "b": ""}
-
-
-def test_a_source_with_two_transfers_has_two_names() -> None:
-    """Axes of the source distinguish only its own cells; other axes are for panels."""
-    names = model_names(CELLS, ["source", "transfer", "ema"])
-    assert names.to_list() == ["random", "random", "city, transfer encoder", "city, transfer all", "near"]
-    assert list(names.index) == list(CELLS["cell"])
-
-
-def test_every_combination_of_varying_axes_has_a_panel() -> None:
-    """Different combinations never share a panel, even if a setting is missing; cells without a row have no panel."""
-    cells = pd.DataFrame({"cell": list("abcd"), "freeze": ["none", "none", "encoder", "norm"], "ema": [None, 0.9, None, None]})
+def test_every_title_with_rows_has_a_panel() -> None:
+    """Panels follow the order of the cells; a cell without a row has no panel; labels are only at the outer panels."""
+    titles = {"a": "none\nema none", "b": "none\nema 0.9", "c": "encoder\nema none", "d": "norm\nema none"}
     rows = pd.DataFrame({"cell": ["a", "b", "b", "c"], "run": [1, 2, 3, 4]})
-    figure, parts = panels(cells, ["freeze", "ema"], rows, ("epoch", "loss"))
-    by_title = {ax.get_title(): list(part["run"]) for ax, part in parts}
-    assert by_title == {"freeze none\nema none": [1], "freeze none\nema 0.9": [2, 3], "freeze encoder\nema none": [4]}
+    figure, parts = panels(titles, rows, ("epoch", "loss"))
+    assert [(ax.get_title(), list(part["run"])) for ax, part in parts] == [
+        ("none\nema none", [1]),
+        ("none\nema 0.9", [2, 3]),
+        ("encoder\nema none", [4]),
+    ]
     figure.draw_without_rendering()
     named = [any(tick.get_visible() and tick.get_text() for tick in ax.get_xticklabels()) for ax, _ in parts]
     assert named == [bool(ax.get_xlabel()) for ax, _ in parts] == [False, True, True]  # no panel is below the second one
     assert [bool(ax.get_ylabel()) for ax, _ in parts] == [True, False, True]
-    plt.close(figure)
 
 
-def test_without_varying_axes_there_is_one_panel() -> None:
+def test_without_titles_there_is_one_panel() -> None:
     """It has all rows, and no title."""
-    figure, ((ax, part),) = panels(CELLS, ["source"], pd.DataFrame({"cell": ["c", "d"]}), ("", ""))
+    _, ((ax, part),) = panels({"c": "", "d": ""}, pd.DataFrame({"cell": ["c", "d"]}), ("", ""))
     assert (len(part), ax.get_title()) == (2, "")
-    plt.close(figure)
 
 
 @pytest.mark.parametrize(("rates", "named"), [((2e-4, 9e-3), "0.0005"), ((1e-5, 1e-2), "0.0001")])
@@ -116,18 +75,6 @@ def test_rows_show_every_run_and_the_published_number(ax: Axes) -> None:
     assert (list(diamonds.get_xdata()), list(diamonds.get_ydata())) == ([0.9, 0.8], [0, 2])
 
 
-def test_lines_are_shifted_symmetrically(ax: Axes) -> None:
-    """The shifts of two lines cancel out."""
-    aside = draw_lines(ax, RUNS, "fraction", "test_iou", "source", looks(RUNS["source"]))
-    assert aside["random"] == -aside["city"] != 0
-    assert ax.get_legend_handles_labels()[1] == ["random", "city"]
-
-
-def test_a_line_over_names_is_not_shifted(ax: Axes) -> None:
-    """Names are not numbers, so nothing is shifted."""
-    assert set(draw_lines(ax, RUNS, "source", "test_iou", "source", looks(RUNS["source"])).values()) == {0.0}
-
-
 def test_a_curve_is_the_mean_with_a_band_over_runs(ax: Axes) -> None:
     """The band reaches from the minimum to the maximum."""
     epochs = pd.DataFrame({"epoch": [1, 1, 2, 2], "val_iou": [0.1, 0.3, 0.5, 0.7], "run": "a"})
@@ -136,13 +83,6 @@ def test_a_curve_is_the_mean_with_a_band_over_runs(ax: Axes) -> None:
     (band,) = ax.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((0.1, 0.7))
-
-
-def test_a_difference_is_drawn_with_its_interval(ax: Axes) -> None:
-    """The bar reaches from `low` to `high`, which need not be symmetric around the difference."""
-    draw_differences(ax, pd.DataFrame({"label": ["a"], "difference": [0.2], "low": [0.1], "high": [0.5]}), "label")
-    (bars,) = ax.containers[0].lines[2]
-    assert bars.get_segments()[0][:, 0] == pytest.approx([0.1, 0.5])
 
 
 def test_losses_over_decades_have_a_logarithmic_axis_with_plain_numbers() -> None:
