@@ -81,7 +81,7 @@ def _undecided_reason(answer: Answer) -> str:
         return "one test image says nothing on other images."
     if not answer.covers_seeds:
         return f"one {unit_text(answer)} per cell says nothing on other {unit_text(answer)}s."
-    return f"{units_text(answer)} do not suffice to compare {count(len(answer.confirmed), 'cell')}."
+    return f"with {units_text(answer)}, {count(len(answer.confirmed), 'cell')} cannot be compared."
 
 
 def question_sentence(answer: Answer, question: Question) -> str:
@@ -228,7 +228,8 @@ def limits_sentence(answer: Answer) -> str:
     elif limits.few_images:
         notes.append("with so few test images the intervals are rough")
     if len(answer.scores.folds) < limits.folds:
-        notes.append(f"only {len(answer.scores.folds)} of {limits.folds} folds have runs of all cells")
+        complete = len(answer.scores.folds)
+        notes.append(f"only {complete} of {limits.folds} folds {'has' if complete == 1 else 'have'} runs of all cells")
     opening = "" if answer.covers_seeds else f"One {unit_text(answer)}: "
     text = (
         f"{opening}{'the' if opening else 'The'} 95 % intervals cover {over}; they leave out {_joined(left_out, len(left_out))}"
@@ -248,6 +249,8 @@ def _covered(answer: Answer) -> str:
 def chance_text(answer: Answer) -> str:
     """Return the chance that the intervals of single cells cover, for a legend: `seeds and test images`."""
     units = f"{unit_text(answer)}s"
+    if _folds(answer):
+        return "folds"
     if answer.covers_images:
         return f"{units} and test images" if answer.covers_seeds else f"test images, not {units}"
     return f"{units}, not test images" if answer.covers_seeds else f"neither {units} nor test images"
@@ -272,9 +275,13 @@ def score_text(cell: CellAnswer) -> str:
 
 
 def difference_text(difference: Difference) -> str:
-    """Return the size of a gain or loss with the simultaneous interval of its size: `3.1 points [1.2, 5.0]`."""
-    fine, size = difference.half_together < FINE, abs(difference.estimate)
+    """Return the size of a gain or loss with the simultaneous interval of its size: `3.1 points [1.2, 5.0]`.
+
+    It has two decimals where one would show a gain's lower end as zero.
+    """
+    size = abs(difference.estimate)
     low, high = size - difference.half_together, size + difference.half_together
+    fine = difference.half_together < FINE or low < 0.0005
     return f"{points(size, fine=fine)} points [{points(low, fine=fine)}, {points(high, fine=fine)}]"
 
 
