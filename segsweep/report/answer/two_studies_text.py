@@ -55,7 +55,9 @@ def _verdict_sentence(found: Difference, studies: TwoStudies) -> str:
     if found.verdict is Verdict.UNDECIDED:
         low, high = found.interval
         return f"The difference of B and A is undecided, between {points(low, True)} and {points(high, True)} points"
-    return f"B differs from A by {signed_text(found)} for these trained models, which says nothing on other seeds"
+    if len(found.units) > 1:
+        return f"B differs from A by {signed_text(found)}, without a verdict from so few {_unit(studies)}s and cells"
+    return f"B differs from A by {signed_text(found)} for these trained models, which says nothing on other {_unit(studies)}s"
 
 
 def _columns(studies: TwoStudies) -> list[Column]:

@@ -114,3 +114,12 @@ def test_the_text_fits_a_terminal(records: Records, higher: Records) -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert "The set-up differs in epochs none (A), 9 (B); seeds 2 (A), 5 (B)." in text
     assert text.count(" gain") >= len(records.study["cells"])
+
+
+@pytest.mark.parametrize(
+    ("seeds", "ending"), [(1, "for these trained models, which says nothing on other seeds"), (2, "from so few seeds and cells")]
+)
+def test_too_few_seeds_are_not_called_these_models(seeds: int, ending: str) -> None:
+    """With two seeds of one cell the interval covers other seeds, and is only too rough for a verdict."""
+    records = Drawn({"source": ["random"]}, seeds=seeds).records()
+    assert f"{ending}, in one matched cell" in average_sentence(compare_studies(records, run_again(records)))

@@ -110,6 +110,16 @@ def test_scores_of_sources_stand_beside_their_gains() -> None:
     assert texts(found.findall(".//table")[-1].find("thead")) == "LogMEKIDimages"  # type: ignore[arg-type]
 
 
+def test_a_plateau_of_one_trial_is_no_width() -> None:
+    """Where no other finished trial comes near the best one, the page says so instead of a width of 0.0 decades."""
+    records = recorded(Drawn(GRID))
+    epochs = records.epochs.copy()
+    epochs.loc[epochs["trial_id"].str.endswith("tune 1"), "val_iou"] *= 0.5
+    shown = texts(section(parsed(study_page(replace(records, epochs=epochs))), "tuning"))
+    assert "no neighbouring finished trial lies within 1 point of the best one" in shown
+    assert "decades" not in shown
+
+
 def test_a_running_study_says_how_far_it_is() -> None:
     """With cells that still run, a status counts the confirmed cells and warns that what follows may change."""
     records = recorded(Drawn(GRID, missing={(NEAR, seed) for seed in (1, 2, 3)}))

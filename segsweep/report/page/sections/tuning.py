@@ -74,7 +74,9 @@ def _edge(view: StudyView, rates: TunedRates) -> Iterator[str]:
 
 def _plateau(rates: TunedRates, matters: str) -> Iterator[str]:
     widths = [panel.plateau_decades for panel in rates.panels if math.isfinite(panel.plateau_decades)]
-    if widths:
+    if widths and not np.median(widths):
+        yield f"In half of the cells or more, no neighbouring finished trial lies within {matters} of the best one."
+    elif widths:
         decades = f"{np.median(widths):.1f} decades (median over cells)"
         yield f"Around the best value, finished trials lie within {matters} of it over {decades}."
 
@@ -94,7 +96,7 @@ def _one_rate(view: StudyView, rates: TunedRates, name: str) -> Iterator[str]:
 def _other_best(view: StudyView, one: OneRate) -> Iterator[str]:
     scores = view.answer.scores
     engine = scores.engine(scores.cells) if scores.cells and view.answer.decides else None
-    if engine is not None and len(engine.cells) == len(view.answer.confirmed):
+    if engine is not None and engine.contrasts.decides and len(engine.cells) == len(view.answer.confirmed):
         changed = int((best_at_one_rate(engine.contrasts, engine.cells, one) != engine.contrasts.best()).sum())
         yield (
             f"{count(changed, 'cell')} would have entered or left the set of the best."
