@@ -6,6 +6,7 @@ import pytest
 from drawn_study import Drawn
 
 from segsweep.report.answer.answer import answer_of
+from segsweep.report.answer.table import answer_table
 from segsweep.report.layout import Column, fitted
 from segsweep.report.text import table_text
 
@@ -46,6 +47,15 @@ def test_one_seed_has_intervals_over_images_and_no_mark() -> None:
     assert not any("*" in line for line in table_of(text))
 
 
+def test_a_single_cell_is_not_marked_as_best() -> None:
+    """A mark that no other cell could have taken says nothing."""
+    one = table_text(Drawn({"source": ["random"]}).records())
+    assert "*" not in one
+    _, *others = Drawn(SOURCES).cells()
+    alone = table_text(Drawn(SOURCES, missing={(cell, seed) for cell in others for seed in (1, 2, 3)}).records())
+    assert not any("*" in line for line in table_of(alone))
+
+
 def test_without_intervals_no_legend_explains_them() -> None:
     """Records without counts have neither the column of intervals nor its legend, and keep their mean IoU."""
     records = Drawn(SOURCES).records()
@@ -59,6 +69,8 @@ def test_the_score_lies_in_its_interval() -> None:
     drawn = Drawn(SOURCES, seeds=6, source_seeds=2, of_seed=0.1, missing={("source=random freeze=none", seed) for seed in (4, 6)})
     records = drawn.records()
     cell = answer_of(records).cells[0]
+    (score, low, high), *_ = answer_table(records, answer_of(records))[["score", "low", "high"]].to_numpy()
+    assert (score, low < score < high) == (cell.estimate, True)
     assert cell.estimate - records.trials.loc[records.trials["cell"] == cell.cell, "test_iou"].mean() > 0.02
     assert f"{100 * cell.estimate:.1f}" in table_of(table_text(records))[1]
 

@@ -183,7 +183,7 @@ def answer_from(design: Design, scores: StudyScores, planned: int, limits: Limit
         units=len(engine.units) if engine else 0,
         units_planned=planned,
         models=scores.models,
-        decides=beaten is not None and len(scores.cells) > 0,
+        decides=beaten is not None and len(scores.cells) > 1,
         covers_seeds=covers_seeds,
         covers_images=scores.images != 1 or len(scores.folds) > 1,
         matters=matters,

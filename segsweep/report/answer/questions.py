@@ -36,7 +36,7 @@ class Difference:
         estimate: Weighted sum of the cells' scores.
         half: Half-width of its own 95 % interval; NaN where it would cover neither new seeds nor new images.
         half_together: Half-width of the interval that holds together with all others of the question.
-        p: 1 - level of the interval that ends at zero; NaN where the interval does not cover seeds.
+        p: 1 - level of the interval that ends at zero; NaN where the interval does not cover seeds and images.
         verdict: What `half_together` supports.
         per_unit: The difference for each seed, or source model.
         units: The seeds or source models; `units_planned` is the number that the study plans.
@@ -146,7 +146,7 @@ class _Asker:
             estimate=estimate,
             half=float(alone.half[0]) if engine.contrasts.freedom or engine.contrasts.covers_images else float("nan"),
             half_together=half,
-            p=engine.contrasts.p_value(vector) if engine.contrasts.freedom else float("nan"),
+            p=engine.contrasts.p_value(vector) if engine.contrasts.freedom and engine.contrasts.covers_images else float("nan"),
             verdict=verdict(estimate, half, self.matters) if engine.contrasts.decides else Verdict.NONE,
             per_unit=tuple((vector @ engine.per_unit).tolist()),
             units=engine.units,

@@ -216,7 +216,7 @@ def limits_sentence(answer: Answer) -> str:
         left_out.append("the one tuning seed")
     notes = []
     if limits.at_edge:
-        notes.append(f"{count(limits.at_edge, 'cell')} chose a value at the edge of its range")
+        notes.append(f"{count(limits.at_edge, 'cell')} chose a value at the edge of the tried ones")
     if limits.failed:
         notes.append(f"{count(limits.failed, 'confirmed run')} failed or {'was' if limits.failed == 1 else 'were'} skipped")
     missing = [cell for cell in answer.cells if len(cell.units) < answer.units_planned]

@@ -11,9 +11,10 @@ from segsweep.report.cells import confirmed_runs, summarise
 def answer_table(records: Records, answer: Answer) -> pd.DataFrame:
     """Return one row per cell: the columns of `summarise`, the interval of the score, the best set, and the IoU of each class.
 
-    Further columns: `low` and `high` (95 % interval of the answer's measure, over seeds and test images); `among_best` (whether
-    the cell may be the best one; missing where the seeds do not decide it); `beaten_by` (the cell that is shown to score higher);
-    and `test_iou_CLASS` (mean over confirmed runs).
+    Further columns: `score`, `low` and `high` (the answer's measure with its 95 % interval over seeds and test images; a mean
+    over seeds or source models, while `test_iou` is one over runs); `among_best` (whether the cell may be the best one; missing
+    where the seeds do not decide it); `beaten_by` (the cell that is shown to score higher); and `test_iou_CLASS` (mean over
+    confirmed runs).
     """
     summary, cells = summarise(records), {cell.cell: cell for cell in answer.cells}
     own = [cells[name] for name in summary["cell"]]
@@ -25,6 +26,7 @@ def answer_table(records: Records, answer: Answer) -> pd.DataFrame:
             summary,
             pd.DataFrame(
                 {
+                    "score": [cell.estimate for cell in own],
                     "low": [cell.interval[0] for cell in own],
                     "high": [cell.interval[1] for cell in own],
                     "among_best": pd.array(
