@@ -7,7 +7,7 @@ import pandas as pd
 
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer
-from segsweep.report.answer.sentences import measure_text, score_text
+from segsweep.report.answer.sentences import chance_text, measure_text, score_text
 from segsweep.report.cells import confirmed_runs
 from segsweep.report.figures.looks import COLOURS, Style, legend_below, looks
 from segsweep.report.figures.names import Names
@@ -34,7 +34,7 @@ def scores_figure(answer: Answer) -> "Figure | None":
     ax = figure.subplots()
     draw_scores(ax, answer)
     ax.set_xlabel(f"test {measure_text(answer)}, points (* chosen by validation)")
-    covers = "seeds and test images" if answer.covers_seeds else "test images, these trained models only"
+    covers = chance_text(answer) if answer.covers_seeds else "test images, these trained models only"
     line = Line2D([], [], color=COLOURS[0], linewidth=2, label=f"95 % interval over {covers}")
     filled = Line2D([], [], color=COLOURS[0], marker="o", linestyle="", label="filled: may be the best cell")
     unit = Line2D([], [], color="black", marker="|", linestyle="", label="a source model" if answer.models else "a seed")

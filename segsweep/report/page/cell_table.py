@@ -88,7 +88,7 @@ def _tools(table: CellTable) -> Markup:
 def _head(table: CellTable, scale: Scale | None) -> Markup:
     axes = [_heading(axis, axis.replace("_", " "), class_="axis" if number else None) for number, axis in enumerate(table.axes)]
     score = _heading(table.measure.lower(), table.measure, class_="n")
-    interval = _heading("low", "95 %", "95 % interval over seeds and test images", class_="n")
+    interval = _heading("low", "95 %", "95 % interval, each cell alone", class_="n")
     verdict = _heading("verdict", "verdict", "among the best: not beaten by any cell, all cells together at 95 %")
     hint = verdict if table.has_verdicts else None
     hidden = element("span", "score, interval and seeds as a bar", class_="hidden")

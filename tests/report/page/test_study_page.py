@@ -120,6 +120,16 @@ def test_a_plateau_of_one_trial_is_no_width() -> None:
     assert "decades" not in shown
 
 
+def test_captions_name_the_chance_that_intervals_cover() -> None:
+    """Source models are not called seeds, and the table of one seed does not claim intervals over seeds."""
+    lost = {("source=supervised:near", seed) for seed in (4, 8)}
+    drawn = Drawn({"source": ["random", "supervised:near"]}, seeds=8, source_seeds=4, missing=lost)
+    shown = texts(section(parsed(study_page(drawn.records())), "axis-source"))
+    assert "95 % interval over source models and test images" in shown
+    assert "near (3 of 4 source models)" in shown
+    assert "over seeds" not in study_page(Drawn(GRID, seeds=1).records())
+
+
 def test_a_running_study_says_how_far_it_is() -> None:
     """With cells that still run, a status counts the confirmed cells and warns that what follows may change."""
     records = recorded(Drawn(GRID, missing={(NEAR, seed) for seed in (1, 2, 3)}))

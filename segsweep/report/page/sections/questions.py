@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
-from segsweep.report.answer.sentences import chance_text, matters_text, points, question_sentence
+from segsweep.report.answer.sentences import chance_text, count, matters_text, points, question_sentence, unit_text
 from segsweep.report.page.document import Section
 from segsweep.report.page.forest import Forest, ForestRow, forest_figure
 from segsweep.report.page.markup import Markup, element, markup
@@ -42,7 +42,7 @@ def _row(view: StudyView, question: Question, difference: Difference) -> ForestR
     label = view.answer.level(question.axis, difference.name)
     missing = difference.units_planned - len(difference.units)
     if missing > 0:
-        label += f" ({len(difference.units)} of {difference.units_planned} seeds)"
+        label += f" ({len(difference.units)} of {count(difference.units_planned, unit_text(view.answer))})"
     source = view.groups.get(difference.name) if question.axis == view.group_axis else None
     seeds = tuple(100 * value for value in difference.per_unit)
     return ForestRow(label, estimate, _ends(estimate, half), _ends(estimate, together), seeds, source)
@@ -60,7 +60,7 @@ def _caption(view: StudyView, forest: Forest, families: int = 1) -> str:
         return "These trained models on new test images: the dashed 95 % intervals do not cover other seeds. Ticks: seeds."
     grey = f"Grey: differences below {matters_text(view.answer)}."
     if len(forest.rows) == families:
-        return f"Line: 95 % interval over seeds and test images; ticks: seeds. Filled: the interval leaves out zero. {grey}"
+        return f"Line: 95 % interval over {chance_text(view.answer)}; ticks: seeds. Filled: the interval leaves out zero. {grey}"
     which = "all rows of one heading" if families > 1 else f"all {len(forest.rows)} rows"
     return (
         f"Thick line and numbers: 95 % intervals for {which} together; thin line: each row alone. "
