@@ -50,13 +50,20 @@ class Design:
 
     def averaged(self, axis: str) -> tuple[str, ...]:
         """Return the axes over whose levels the pairs of an axis are averages: the others, and followers with several levels."""
-        pairs = self.pairs(axis).values()
-        mixed = [
-            other
-            for other in self.followers(axis)
-            if any(len({self.cells[cell][other] for cell, _ in each}) > 1 for each in pairs)
-        ]
-        return (*self.others(axis), *mixed)
+        paired = [[cell for cell, _ in each] for each in self.pairs(axis).values()]
+        together = [cell for cells in paired for cell in cells]
+        others = [other for other in self.others(axis) if len(self._levels_of(together, other)) > 1]
+        followers = [other for other in self.followers(axis) if any(len(self._levels_of(each, other)) > 1 for each in paired)]
+        return (*others, *followers)
+
+    def held(self, axis: str) -> dict[str, str]:
+        """Return the level of every other axis that varies between cells, but not between the pairs of an axis."""
+        together = [cell for each in self.pairs(axis).values() for cell, _ in each]
+        found = {other: self._levels_of(together, other) for other in self.others(axis)}
+        return {other: min(levels) for other, levels in found.items() if len(levels) == 1}
+
+    def _levels_of(self, cells: Sequence[str], axis: str) -> set[str]:
+        return {self.cells[cell][axis] for cell in cells}
 
     def pairs(self, axis: str, stratum: Mapping[str, str] | None = None) -> dict[str, list[Pair]]:
         """Return the pairs of each level of an axis: cells at the level, each with the one cell at the reference that matches it.

@@ -1,7 +1,7 @@
 """The questions of a study: what each level of a compared axis gains over the axis's reference level, overall and by stratum."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
 
@@ -90,7 +90,8 @@ class Question:
         reference: Its reference level, as text.
         differences: One per other level that has matched cells with scores.
         stratum: Levels of other axes to which the question is restricted; empty for the average over matched cells.
-        over: The other axes that vary, over whose levels the differences are averages.
+        over: The other axes that vary between the pairs, over whose levels the differences are averages.
+        held: The level of other axes that vary between cells, but not between the pairs.
         dependences: How the effect depends on the other axes; empty in a stratum.
     """
 
@@ -100,6 +101,7 @@ class Question:
     stratum: Mapping[str, str]
     over: tuple[str, ...]
     dependences: tuple[Dependence, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
 
 
 def questions(design: Design, scores: StudyScores, planned: int, matters: float = MATTERS) -> list[Question]:
@@ -112,7 +114,8 @@ def questions(design: Design, scores: StudyScores, planned: int, matters: float 
         differences = asker.family(design.pairs(axis))
         if differences:
             dependences = tuple(_dependences(design, axis, asker))
-            asked.append(Question(axis, design.reference(axis), differences, {}, design.averaged(axis), dependences))
+            over, held = design.averaged(axis), design.held(axis)
+            asked.append(Question(axis, design.reference(axis), differences, {}, over, dependences, held))
     return asked
 
 
@@ -186,16 +189,28 @@ def verdict(estimate: float, half: float, matters: float) -> Verdict:
 
 
 def _dependences(design: Design, axis: str, asker: _Asker) -> Iterator[Dependence]:
-    """Yield how the effect of an axis depends on every other axis at whose levels all of its levels have matched pairs."""
+    """Yield how the effect of an axis depends on every other axis at whose levels it has the same matched levels, at least two.
+
+    Levels without any matched pair, of either axis, are left out.
+    """
     others = design.others(axis)
-    pairs = {other: {level: design.pairs(axis, {other: level}) for level in design.levels[other]} for other in others}
-    complete = [other for other in others if all(all(of_level.values()) for of_level in pairs[other].values())]
+    pairs = {other: _strata(design, axis, other) for other in others}
+    complete = [
+        other for other, strata in pairs.items() if len(strata) > 1 and len({tuple(each) for each in strata.values()}) == 1
+    ]
     for other in complete:
         rest = tuple(each for each in others if each != other)
         families = {level: asker.family(of_level) for level, of_level in pairs[other].items()}
         if all(families.values()):
             strata = [Question(axis, design.reference(axis), family, {other: level}, rest) for level, family in families.items()]
             yield Dependence(other, *_interaction(strata, asker, LEVEL ** (1 / len(complete))), tuple(strata))
+
+
+def _strata(design: Design, axis: str, other: str) -> dict[str, dict[str, list[Pair]]]:
+    """Return the pairs of an axis by level of another axis, without empty ones."""
+    found = {stratum: design.pairs(axis, {other: stratum}) for stratum in design.levels[other]}
+    kept = {stratum: {level: pairs for level, pairs in each.items() if pairs} for stratum, each in found.items()}
+    return {stratum: each for stratum, each in kept.items() if each}
 
 
 def _interaction(strata: Sequence[Question], asker: _Asker, level: float) -> tuple[bool | None, float]:

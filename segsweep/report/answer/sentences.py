@@ -90,15 +90,16 @@ def question_sentence(answer: Answer, question: Question) -> str:
     parts = [
         _group(answer, [each for each in question.differences if each.verdict is verdict], verdict)
         for verdict in (Verdict.GAIN, Verdict.LOSS, Verdict.EQUAL, Verdict.UNDECIDED, Verdict.NONE)
-    ] + [_unmatched(answer, question)]
+    ]
     text = f"Against {answer.level(question.axis, question.reference)}{where}, {'; '.join(part for part in parts if part)}"
-    return f"{text}{_suffix(answer, question)}."
+    lost = _unmatched(answer, question)
+    return f"{text}{_suffix(answer, question)}{f'; {lost}' if lost else ''}."
 
 
 def _where(answer: Answer, question: Question) -> str:
     """Return the clause on the stratum of a question, or on the axes and pairs over which it is an average."""
-    inside = ", ".join(answer.level(axis, level) for axis, level in question.stratum.items())
-    text = f" with {inside}" if inside else ""
+    inside = [answer.level(axis, level) for axis, level in {**question.held, **question.stratum}.items()]
+    text = f" with {_joined(inside, len(inside))}" if inside else ""
     pairs, planned = (sum(getattr(each, name) for each in question.differences) for name in ("pairs", "pairs_planned"))
     if question.over:
         text += f", averaged over {_joined([axis.replace('_', ' ') for axis in question.over], len(question.over))}"

@@ -205,6 +205,22 @@ def test_sources_are_compared_at_an_equal_transfer_where_no_cell_is_random() -> 
     assert sentences(answer)[1].startswith("Against near, averaged over transfer, far loses ")
 
 
+def test_a_union_of_grids_claims_no_average_that_it_lacks() -> None:
+    """Sources compared at one fraction alone are not averages over fractions; the grid in which they are shows dependences."""
+    drawn = Drawn({"source": ["random", "supervised:near"], "freeze": ["none", "encoder"], "fraction": [1.0, 0.1]})
+    drawn.mean = {"source=supervised:near freeze=none fraction=1.0": 0.8}
+    records, cells = drawn.records(), drawn.cells()
+    kept = [name for name, own in cells.items() if own["fraction"] == 1.0 or own == {**own, "source": "random", "freeze": "none"}]
+    trials, counts = (table[table["cell"].isin(kept)] for table in (records.trials, records.counts))
+    answer = answer_of(replace(records, trials=trials, counts=counts, study={**records.study, "cells": kept}))
+    source, _, fraction = answer.questions
+    assert (source.over, source.held) == (("freeze",), {"fraction": "1"})
+    text = question_sentence(answer, source)
+    assert text.startswith("Against random weights with all training images, averaged over freeze, near gains ")
+    assert "; but it depends on freeze (with nothing frozen it gains" in text
+    assert "with random weights and nothing frozen, fraction 0.1 " in question_sentence(answer, fraction)
+
+
 def test_random_weights_have_no_transfer() -> None:
     """The one cell of random weights is the partner of every transfer, and its label names none."""
     compare = {"source": ["random", "supervised:near"], "transfer": ["encoder", "all", "none"]}
