@@ -52,15 +52,21 @@ def worths(records: Records, answer: Answer) -> list[Worth]:
 
 
 def worth_text(answer: Answer, worth: Worth) -> str:
-    """Return the worth of a source as a sentence, with the confidence set: open ends are named as such."""
+    """Return the worth of a source as a sentence, with the confidence set; open ends are named as such.
+
+    Without an estimate where no number of images is excluded.
+    """
     saved, reference = worth.saved, answer.level("source", answer.design.reference("source"))
     smallest, largest = (f"{number:,.0f}" for number in saved.tried)
+    name = answer.level("source", worth.source)
+    if not saved.says_something:
+        tried = f"any number of images that was tried, {smallest} to {largest}"
+        return f"With {worth.images:,.0f} images, {name} may score as {reference} with {tried}."
     low = f"{saved.low:,.0f}" if saved.low else f"fewer than {smallest}"
     high = f"{saved.high:,.0f}" if saved.high != float("inf") else f"more than {largest}"
     estimate = f"fewer than {smallest}" if not saved.estimate else f"more than {largest}"
     if 0 < saved.estimate < float("inf"):
         estimate = f"{saved.estimate:,.0f}"
-    name = answer.level("source", worth.source)
     return f"With {worth.images:,.0f} images, {name} scores as {reference} with {estimate} images [{low}, {high}]."
 
 

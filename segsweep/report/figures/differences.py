@@ -57,7 +57,7 @@ def labels_of(answer: Answer, axis: str) -> Mapping[str, str]:
 
 def title(answer: Answer, question: Question) -> str:
     """Return what a question compares: its reference level, its stratum, and the axes over which it is an average."""
-    inside = ", ".join(answer.level(axis, level) for axis, level in question.stratum.items())
+    inside = ", ".join(answer.level(axis, level) for axis, level in {**question.held, **question.stratum}.items())
     over = ", ".join(axis.replace("_", " ") for axis in question.over)
     against = f"Against {labels_of(answer, question.axis)[question.reference]}"
     return f"{against}{f' with {inside}' if inside else ''}{f', averaged over {over}' if over else ''}"

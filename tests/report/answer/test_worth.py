@@ -43,6 +43,22 @@ def test_the_sentence_names_open_ends(records: Records) -> None:
     assert texts[-1] == "With 1,600 images, near scores as random weights with more than 1,600 images [1,600, more than 1,600]."
 
 
+def test_a_set_without_ends_has_no_estimate() -> None:
+    """Where no number of images is excluded, the sentence names the tried numbers and no estimate among them."""
+    drawn = Drawn({"source": ["random", "supervised:near"], "fraction": [0.1, 1.0]}, of_seed=0.05)
+    found = drawn.records()
+    sizes = found.trials["fraction"].map({0.1: 100, 1.0: 1000})
+    records = replace(found, trials=found.trials.assign(train_images=sizes))
+    answer = answer_of(records)
+    open_ended = [worth for worth in worths(records, answer) if not worth.saved.says_something]
+    assert open_ended
+    for worth in open_ended:
+        number = f"{worth.images:,.0f}"
+        assert worth_text(answer, worth) == (
+            f"With {number} images, near may score as random weights with any number of images that was tried, 100 to 1,000."
+        )
+
+
 def test_without_sizes_nothing_is_said() -> None:
     """A study of sources alone has no worth in images, but its axes have shares that add up to one."""
     study = Drawn(
