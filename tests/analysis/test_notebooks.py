@@ -35,11 +35,11 @@ OF_FULL = {  # source, freeze policy and fraction: combinations that must not sh
     *(f"random weights\nnothing frozen\nfraction {fraction}" for fraction in (0.25, 0.5)),
     f"{SIMCLR}\nnothing frozen\nfraction 0.5",
 }
-DIFFERENCES = {  # panels and rows of the bare study's differences
-    "Against random weights, averaged over ema": [SIMCLR, CITY],
-    "Against ema none, averaged over source, ssl temperature, transfer": ["ema 0.9"],
-    "Against ssl temperature 0.1, averaged over source, ema, transfer": ["ssl temperature 0.5"],
-    "Against transfer encoder, averaged over source, ema, ssl temperature": ["transfer all"],
+DIFFERENCES = {  # reference levels and rows of the bare study's differences
+    "Against random weights": [SIMCLR, CITY],
+    "Against ema none": ["ema 0.9"],
+    "Against ssl temperature 0.1": ["ssl temperature 0.5"],
+    "Against transfer encoder": ["transfer all"],
 }
 pytestmark = pytest.mark.timeout(240)  # the first test runs the study
 shown_by = cache(run_notebook)
@@ -87,7 +87,9 @@ def test_a_notebook_separates_cells_that_differ(bare: Path) -> None:
     assert (titles(losses), legend(losses)) == (EMA, [*MODELS, "training", "validation"])
     assert legend(labelled(shown["transfer_grid"], "training time of the cell, seconds")) == MODELS
     differences = labelled(shown["transfer_grid"], "difference in test IoU, points")
-    assert dict(zip(titles(differences), map(rows, differences.axes), strict=True)) == DIFFERENCES
+    references = [title.partition(", averaged over ")[0] for title in titles(differences)]
+    assert dict(zip(references, map(rows, differences.axes), strict=True)) == DIFFERENCES
+    assert titles(differences)[1] == "Against ema none, averaged over source, ssl temperature, transfer"
     simclr = labelled(shown["self_supervised"], "held-out views matched (dashed: chance)")
     assert legend(simclr) == ["simclr:generated_city@48, temperature 0.5"]  # the other stage was in the store
 
@@ -106,7 +108,7 @@ def test_a_notebook_runs_on_a_study_that_has_just_begun(name: str, begun: Path) 
     """A sentence replaces each figure, except those of published numbers and of the source in training."""
     shown = run_notebook(name, str(begun))
     assert len(figures(shown)) == WHILE_BEGUN.get(name, 0)
-    assert sentences(shown)[0].startswith("No cell has a confirmed run")
+    assert "nothing can be said" in sentences(shown)[0]
     assert len(sentences(shown)) >= 3
 
 
