@@ -40,7 +40,7 @@ FULL = Study(
         {"source": ["random"], "architecture": [OTHER], "freeze": ["none"], "fraction": [0.5]},
     ],
     tune={"learning_rate": LogUniform(1e-4, 1e-2)},
-    fixed={**SETTINGS, "epochs": 2, "domain_shift": "on"},
+    fixed={**SETTINGS, "epochs": 1, "domain_shift": "on"},
     trials_per_cell=1,
     seeds=2,
     published=Published(
