@@ -109,6 +109,11 @@ def add_report_options(parser: Parser) -> None:
     parser.add_argument("studies", nargs="+", metavar="STUDY", help=several)
     parser.add_argument("--latex", action="store_true", help="also write the table for a paper: table.tex")
     parser.add_argument("--figures", action="store_true", help="also write figures for a paper, as SVG and PDF: figures/")
+    example = "'source=coco - source=random; freeze=none'"
+    parser.add_argument(
+        "--ask", action="append", default=[], metavar="TEXT", help=f"print a difference, such as {example}; repeatable"
+    )
+    parser.add_argument("--matters", type=float, default=1.0, metavar="POINTS", help="least difference that matters (default: 1)")
 
 
 def add_sql_options(parser: Parser) -> None:

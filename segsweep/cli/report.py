@@ -10,6 +10,8 @@ from segsweep.errors import UserError, disk_errors
 from segsweep.records.find import find_study
 from segsweep.records.reader import load
 from segsweep.records.study_records import Records
+from segsweep.report.answer.answer import Answer, answer_of
+from segsweep.report.answer.asked import asked_lines
 from segsweep.report.answer.two_studies import compare_studies
 from segsweep.report.answer.two_studies_text import two_studies_text
 from segsweep.report.clips import write_clips
@@ -36,21 +38,25 @@ def report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG0
     records = load(find_study(study))
     if records.trials.empty:
         raise UserError(f"{study}: has no planned trial yet; report it once `segsweep status {study}` counts trials")
+    if not 0 <= options.matters < 100:
+        raise UserError(f"--matters {options.matters:g}: must be points from 0 to 100")
+    answer = answer_of(records, matters=options.matters / 100)
+    replies = asked_lines(answer, options.ask) if options.ask else []
     if "store" not in records.study:  # from W&B: there is no folder to write into
         if extra:
             raise UserError(f"{extra[0]}: {study} has no folder to write into; name the study's own folder")
-        print(table_text(records))
+        print("\n".join([table_text(records, answer), "", *replies]))
         return
     store = Path(records.study["store"])
-    print(write_report(records, store), flush=True)
+    print("\n".join([write_report(records, store, answer), *([""] if replies else []), *replies]), flush=True)
     for line in write_clips(records, store):
         print(line)
     print(f"\nPage: {records.folder / PAGE_FILE}")
     with disk_errors("--out", records.folder, "free some space, then run the same command again"):
         if options.latex:
-            print(f"LaTeX: {_write_latex(records)}")
+            print(f"LaTeX: {_write_latex(records, answer)}")
         if options.figures:
-            print("\n".join(f"Figure: {file}" for file in write_figures(records.answer, records.folder / FIGURES)))
+            print("\n".join(f"Figure: {file}" for file in write_figures(answer, records.folder / FIGURES)))
 
 
 def _compare(studies: Sequence[str]) -> None:
@@ -59,7 +65,7 @@ def _compare(studies: Sequence[str]) -> None:
     print("\n\n\n".join(two_studies_text(compare_studies(one[1], other), (one[0], name)) for name, other in others))
 
 
-def _write_latex(records: Records) -> Path:
+def _write_latex(records: Records, answer: Answer) -> Path:
     file = records.folder / TABLE_FILE
-    file.write_text(latex_table(records, records.answer), encoding="utf-8")
+    file.write_text(latex_table(records, answer), encoding="utf-8")
     return file

@@ -7,7 +7,7 @@ from segsweep.errors import disk_errors
 from segsweep.files import replacing
 from segsweep.records.confirmed_models import AGAIN, models_of
 from segsweep.records.study_records import Records
-from segsweep.report.answer.answer import answer_of
+from segsweep.report.answer.answer import Answer, answer_of
 from segsweep.report.answer.table import answer_table
 from segsweep.report.cells import median_runs
 from segsweep.report.page.study_page import study_page
@@ -19,13 +19,13 @@ from segsweep.report.text import table_text
 PAGE_FILE = "report.html"
 
 
-def write_report(records: Records, store: str | Path) -> str:
+def write_report(records: Records, store: str | Path, answer: Answer | None = None) -> str:
     """Write a study's report into its folder, and return the table as text, with a line on lost models below it.
 
     The files are `report.html`, `table.txt`, `table.csv`, `predictions.png` and, if the study has such results, `published.csv`
     and `shift.csv`. Clips take longer to draw; see `segsweep.report.clips.write_clips`.
     """
-    answer = answer_of(records)
+    answer = answer or answer_of(records)
     text = table_text(records, answer)
     lost = models_of(median_runs(records), store)[1]
     sheet = prediction_sheet(records, store)

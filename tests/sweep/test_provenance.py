@@ -58,7 +58,7 @@ def test_another_program_has_no_question() -> None:
 
 
 def test_a_start_is_recorded_with_the_study(finished: Path) -> None:
-    """The declaration has a list of starts, each with its command, versions and hardware; a process without a file has no command."""
+    """Each start has its command, versions and hardware; a process that runs no file has no command."""
     (start,) = load(finished / "runs" / "tiny").study["starts"]
     assert bool(start["command"]) == hasattr(sys.modules["__main__"], "__file__")  # pytest's worker processes run no file
     assert start["versions"].keys() == {"python", "segsweep", "torch", "ray", "numpy"}

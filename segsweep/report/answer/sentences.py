@@ -178,7 +178,7 @@ def _dependence_text(answer: Answer, dependence: Dependence) -> str:
         level = answer.level(dependence.axis, stratum.stratum[dependence.axis])
         shown = next((each for each in stratum.differences if each.name == name), None)
         subject = f", {answer.level(stratum.axis, name)}" if len(stratum.differences) > 1 else " it"
-        parts += [f"with {level}{subject} {_verdict_text(answer, shown)}"] if shown else []
+        parts += [f"with {level}{subject} {verdict_text(answer, shown)}"] if shown else []
     return f"{dependence.axis.replace('_', ' ')} ({listed(parts)})"
 
 
@@ -191,7 +191,10 @@ def _most_dependent(dependence: Dependence) -> str:
     return max(estimates, key=lambda name: max(estimates[name]) - min(estimates[name]))
 
 
-def _verdict_text(answer: Answer, difference: Difference) -> str:
+def verdict_text(answer: Answer, difference: Difference) -> str:
+    """Return what a difference supports, as the predicate of a sentence: `gains 3.1 points [1.2, 5.0]`."""
+    if difference.verdict is Verdict.NONE:
+        return f"differs by {signed_text(difference)} for these trained models"
     if difference.verdict is Verdict.GAIN:
         return f"gains {difference_text(difference)}"
     if difference.verdict is Verdict.LOSS:
