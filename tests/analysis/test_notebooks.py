@@ -81,15 +81,15 @@ def test_the_notebook_on_wandb_finds_what_was_sent(homes: Mapping[str, str]) -> 
 
 
 def test_a_notebook_separates_cells_that_differ(bare: Path) -> None:
-    """No line or panel joins cells that differ in any axis, and a difference names the axes over which it is an average."""
+    """No line or panel joins cells that differ in any axis, and a difference names the levels that its pairs of cells share."""
     shown = {name: shown_by(name, str(bare)) for name in OF_BARE}
     losses = labelled(shown["source_domains"], "loss")
     assert (titles(losses), legend(losses)) == (EMA, [*MODELS, "training", "validation"])
     assert legend(labelled(shown["transfer_grid"], "training time of the cell, seconds")) == MODELS
     differences = labelled(shown["transfer_grid"], "difference in test IoU, points")
-    references = [title.partition(", averaged over ")[0] for title in titles(differences)]
+    references = [title.partition(" with ")[0] for title in titles(differences)]
     assert dict(zip(references, map(rows, differences.axes), strict=True)) == DIFFERENCES
-    assert titles(differences)[1] == "Against ema none, averaged over source, ssl temperature, transfer"
+    assert titles(differences)[1] == "Against ema none with random weights, ssl temperature 0.1, transfer none"
     simclr = labelled(shown["self_supervised"], "held-out views matched (dashed: chance)")
     assert legend(simclr) == ["simclr:generated_city@48, temperature 0.5"]  # the other stage was in the store
 
