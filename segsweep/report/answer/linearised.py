@@ -1,6 +1,6 @@
 """Measures of a test split as means over its images: the linearised score of every image.
 
-A measure such as IoU is a ratio of sums over all images, so no image has a value of its own whose mean is the measure. The
+A measure such as IoU is a ratio of sums over all images, so no image has a value whose mean over images is the measure. The
 linearised score (the influence value of survey statistics, Särndal et al. 1992, section 5.5) is one: its mean over the images is
 the measure exactly, and its variance is that of the measure to first order.
 """

@@ -25,7 +25,6 @@ MEASURES = {
 NAMED = 3  # names in a list, before "and n more"
 FINE = 0.003  # half-width below which points have two decimals
 NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
-FORBIDDEN = ("significant", "at no loss", "proves")  # words that no sentence uses
 
 
 def sentences(answer: Answer) -> list[str]:
@@ -88,7 +87,7 @@ def question_sentence(answer: Answer, question: Question) -> str:
     """Return the sentence on what the levels of an axis gain over its reference level, averaged or in a stratum."""
     where = _where(answer, question)
     parts = [
-        _group(answer, [each for each in question.differences if each.verdict is verdict], verdict)
+        _group(answer, question.axis, [each for each in question.differences if each.verdict is verdict], verdict)
         for verdict in (Verdict.GAIN, Verdict.LOSS, Verdict.EQUAL, Verdict.UNDECIDED, Verdict.NONE)
     ]
     text = f"Against {answer.level(question.axis, question.reference)}{where}, {'; '.join(part for part in parts if part)}"
@@ -117,12 +116,12 @@ def _unmatched(answer: Answer, question: Question) -> str:
     return f"{_joined(names[:NAMED], len(names))} {'has' if len(names) == 1 else 'have'} no matched pair of cells with scores"
 
 
-def _group(answer: Answer, differences: Sequence[Difference], verdict: Verdict) -> str:
+def _group(answer: Answer, axis: str, differences: Sequence[Difference], verdict: Verdict) -> str:
     """Return the part of a sentence on the levels with one verdict; empty if there are none."""
     if not differences:
         return ""
     one, differences = len(differences) == 1, sorted(differences, key=lambda each: -abs(each.estimate))
-    names = [answer.level(_axis_of(answer, each), each.name) for each in differences]
+    names = [answer.level(axis, each.name) for each in differences]
     if verdict in (Verdict.GAIN, Verdict.LOSS):
         verb = {Verdict.GAIN: "gains", Verdict.LOSS: "loses"}[verdict]
         shown = [f"{name} {verb} {difference_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
@@ -258,15 +257,6 @@ def chance_text(answer: Answer) -> str:
     if answer.covers_images:
         return f"{units} and test images" if answer.covers_seeds else f"test images, not {units}"
     return f"{units}, not test images" if answer.covers_seeds else f"neither {units} nor test images"
-
-
-def _axis_of(answer: Answer, difference: Difference) -> str:
-    found = (question for question in answer.questions for each in _all_differences(question) if each is difference)
-    return next(found).axis
-
-
-def _all_differences(question: Question) -> list[Difference]:
-    return [*question.differences, *(each for d in question.dependences for stratum in d.strata for each in stratum.differences)]
 
 
 def score_text(cell: CellAnswer) -> str:

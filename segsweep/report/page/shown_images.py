@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,6 @@ from segsweep.data.predictions import predicted_names, read_predictions
 from segsweep.data.prepared import Prepared
 from segsweep.errors import LostArtifactError, UserError
 from segsweep.records.study_records import Records
-from segsweep.report.cells import median_runs
 from segsweep.store.contents import DATA, PREDICTIONS_FILE
 from segsweep.store.protocol import Artifact, Store
 
@@ -28,13 +26,6 @@ class ChosenImage:
 
     name: str
     reason: str
-
-
-def median_run(records: Records, cell: str) -> "pd.Series[Any] | None":
-    """Return the confirmed run that represents a cell, None without runs; see `segsweep.report.cells.median_runs`."""
-    runs = median_runs(records)
-    runs = runs[runs["cell"] == cell]
-    return runs.iloc[0] if len(runs) else None
 
 
 def chosen_images(records: Records, run: str, compared: str | None, kept: Collection[str]) -> list[ChosenImage]:

@@ -12,7 +12,7 @@ from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer
 from segsweep.report.answer.sentences import measure_text
 from segsweep.report.answer.table import answer_table
-from segsweep.report.cells import confirmed_runs
+from segsweep.report.cells import confirmed_runs, median_runs
 
 OF_RUNS = ("trainable_parameters", "total_parameters", "predict_seconds", "test_images", "train_images")
 
@@ -33,6 +33,11 @@ class StudyView:
     def runs(self) -> pd.DataFrame:
         """The finished confirmed runs."""
         return confirmed_runs(self.records)
+
+    @cached_property
+    def median_runs(self) -> Mapping[str, "pd.Series[Any]"]:
+        """The confirmed run that represents each cell, by the cell's name; see `segsweep.report.cells.median_runs`."""
+        return {str(run["cell"]): run for _, run in median_runs(self.records).iterrows()}
 
     @property
     def axes(self) -> list[str]:

@@ -12,10 +12,11 @@ from segsweep.records import Records
 from segsweep.report.answer.answer import Limits, answer_from, answer_of
 from segsweep.report.answer.questions import Verdict, verdict
 from segsweep.report.answer.scores import study_scores
-from segsweep.report.answer.sentences import FORBIDDEN, difference_text, question_sentence, sentences
+from segsweep.report.answer.sentences import difference_text, question_sentence, sentences
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
 
+FORBIDDEN = ("significant", "at no loss", "proves")  # words that claim more than an interval supports
 SOURCES = {"source": ["random", "supervised:near", "supervised:far"], "freeze": ["none", "encoder"]}
 
 

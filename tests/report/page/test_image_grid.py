@@ -1,4 +1,4 @@
-"""Images on the page: small, complete, described, and with colours that can be told apart."""
+"""Images on the page: small, complete, described, and with distinguishable colours."""
 
 import base64
 import re

@@ -13,10 +13,11 @@ from recorded_study import recorded
 from segsweep.records import Records
 from segsweep.records.confirmed_models import models_of
 from segsweep.report.answer.answer import answer_of
+from segsweep.report.cells import median_runs
 from segsweep.report.page.image_grid import image_grid
 from segsweep.report.page.sections.images import images_section
 from segsweep.report.page.sections.shift import before_after, shift_section
-from segsweep.report.page.shown_images import chosen_images, kept_names, median_run, predictions_of, target_data
+from segsweep.report.page.shown_images import chosen_images, kept_names, predictions_of, target_data
 from segsweep.report.page.study_view import StudyView
 from segsweep.store.contents import BEFORE, IMAGE, PREDICTED, TRUTH, example_file
 from segsweep.store.opening import open_store
@@ -52,10 +53,9 @@ def test_only_images_with_predictions_count_and_none_twice(drawn: Records) -> No
 def test_the_run_of_a_cell_is_the_median_one(drawn: Records) -> None:
     """Of three runs the middle one by test IoU is shown, not the best one."""
     runs = drawn.trials[(drawn.trials["cell"] == FIRST) & (drawn.trials["phase"] == "confirm")]
-    run = median_run(drawn, FIRST)
-    assert run is not None
-    assert run["test_iou"] == runs["test_iou"].median()
-    assert median_run(drawn, "source=none") is None
+    shown = median_runs(drawn).set_index("cell")
+    assert shown.loc[FIRST, "test_iou"] == runs["test_iou"].median()
+    assert "source=none" not in shown.index
 
 
 def test_a_real_study_shows_its_images_and_predictions(records: Records) -> None:
@@ -71,8 +71,7 @@ def test_a_real_study_shows_its_images_and_predictions(records: Records) -> None
 
 def test_predictions_and_truth_have_the_counts_of_the_records(records: Records) -> None:
     """The pixels read for the page give the hits that the test counted: they are the right images in the right order."""
-    run = median_run(records, records.study["cells"][0])
-    assert run is not None
+    run = median_runs(records).set_index("cell").loc[records.study["cells"][0]]
     counts = records.counts[records.counts["trial_id"] == run["trial_id"]]
     models, _ = models_of(records.trials[records.trials["trial_id"] == run["trial_id"]], records.study["store"])
     model = models[str(run["trial_id"])]

@@ -19,7 +19,6 @@ from segsweep.report.page.shown_images import (
     chosen_images,
     image_score,
     kept_names,
-    median_run,
     predictions_of,
     resized,
     target_data,
@@ -77,8 +76,7 @@ def _runs(view: StudyView) -> Runs:
     wanted = [cell for cell in (view.answer.chosen, *(cell.cell for cell in best)) if cell is not None]
     last = [view.reference] if view.reference is not None else []
     ordered = [cell for cell in dict.fromkeys(wanted) if cell not in last][: COLUMNS - len(last)] + last
-    found = {cell: median_run(view.records, cell) for cell in ordered}
-    return {cell: run for cell, run in found.items() if run is not None}
+    return {cell: view.median_runs[cell] for cell in ordered if cell in view.median_runs}
 
 
 def _row(view: StudyView, image: ChosenImage, data: Prepared, masks: Masks, runs: Runs) -> ImageRow:

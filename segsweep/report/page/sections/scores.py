@@ -84,7 +84,7 @@ def _dot(view: StudyView, question: Question, row: Mapping[Hashable, object]) ->
 
 
 def _pairs(view: StudyView, question: Question) -> pd.DataFrame:
-    """Return every pair of sources with the interval of its own difference, as `agreement` needs them.
+    """Return every pair of sources with the interval of its difference, as `agreement` needs them.
 
     Without pairs whose seeds do not suffice for a verdict.
     """

@@ -13,7 +13,7 @@ from segsweep.report.page.document import Section
 from segsweep.report.page.figure import Numbers, paragraphs, scrolled_table
 from segsweep.report.page.image_grid import ImageColumn, ImageGrid, ImageRow, Prediction, image_grid
 from segsweep.report.page.markup import Markup, element, markup
-from segsweep.report.page.shown_images import median_run, resized
+from segsweep.report.page.shown_images import resized
 from segsweep.report.page.study_view import StudyView
 from segsweep.report.sections import SHIFT
 from segsweep.report.shift import shift_table
@@ -39,7 +39,7 @@ def shift_section(view: StudyView, store: str | Path | None) -> Section | None:
 def _images(view: StudyView, store: str | Path) -> Markup | None:
     """Return the example images of the best cell with a prediction before fine-tuning, from its run with the median test IoU."""
     for cell in view.ranked:
-        run = median_run(view.records, cell.cell) if cell.units else None
+        run = view.median_runs.get(cell.cell)
         models = models_of(run.to_frame().T, store)[0] if run is not None else {}
         for model in models.values():
             classes = [str(name) for name in model.metadata.get("classes", ())]
