@@ -18,7 +18,7 @@ from segsweep.report.clips import write_clips
 from segsweep.report.figures.files import write_figures
 from segsweep.report.latex import latex_table
 from segsweep.report.text import table_text
-from segsweep.report.write import PAGE_FILE, write_report
+from segsweep.report.write import write_page, write_report
 
 TABLE_FILE, FIGURES = "table.tex", "figures"  # in the study's folder
 
@@ -51,7 +51,7 @@ def report(options: argparse.Namespace, console: Console) -> None:  # noqa: ARG0
     print("\n".join([write_report(records, store, answer), *([""] if replies else []), *replies]), flush=True)
     for line in write_clips(records, store):
         print(line)
-    print(f"\nPage: {records.folder / PAGE_FILE}")
+    print(f"\nPage: {write_page(records, store, answer)}")
     with disk_errors("--out", records.folder, "free some space, then run the same command again"):
         if options.latex:
             print(f"LaTeX: {_write_latex(records, answer)}")

@@ -10,9 +10,10 @@ from segsweep.cli.plan_text import plan_content, plan_lines
 from segsweep.config.study import Study
 from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
+from segsweep.report.answer.answer import answer_of
 from segsweep.report.cells import summarise
 from segsweep.report.clips import write_clips
-from segsweep.report.write import write_report
+from segsweep.report.write import write_page, write_report
 from segsweep.sweep.check import check
 from segsweep.sweep.folder_checks import check_free, check_mirror
 from segsweep.sweep.folders import Folders
@@ -64,10 +65,12 @@ def run(study: Study, folders: Folders, options: Options, mirror: MirrorOptions,
     check_mirror(mirror, folders.study_folder(study))
     with mirroring(folders.study_folder(study), mirror, print):
         records = run_in(study, folders, options, console, retry_failed)
-        print(write_report(records, folders.store.location), flush=True)
-        for line in write_clips(records, folders.store.location):
+        answer, store = answer_of(records), folders.store.location
+        print(write_report(records, store, answer), flush=True)
+        for line in write_clips(records, store):
             print(line)
-    print(f"\nResults: {records.folder} (report.html, table.csv, predictions.png, records); artifacts: {folders.store.location}")
+        write_page(records, store, answer)
+    print(f"\nResults: {records.folder} (report.html, table.csv, predictions.png, records); artifacts: {store}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:
         console.print(f"{empty} cells have no result; the reasons are listed above")

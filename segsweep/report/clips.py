@@ -24,7 +24,7 @@ from segsweep.report.overlay import background_of, legend, overlay
 from segsweep.store.contents import CLIP_FILE
 from segsweep.store.protocol import Artifact
 
-MOVIE, DRAWN_FILE = "clip.mp4", "drawn.json"
+GIF, MOVIE, DRAWN_FILE = "clip.gif", "clip.mp4", "drawn.json"
 DRAWING = 1  # version of the drawing; raise it by hand when frames look different, so that existing ones are redrawn
 TILE_PX, GAP_PX, TEXT_PX, LINE_PX, ACROSS = 192, 6, 12, 18, 4
 FRAME_MS, LAST_MS = 250, 1500
@@ -77,6 +77,13 @@ def write_clips(records: Records, store: str | Path) -> list[str]:
     return ([f"clips/ shows the predictions of {drawn} cell{'s' if drawn > 1 else ''} over time"] if drawn else []) + problems
 
 
+def drawn_clips(records: Records) -> dict[str, Path]:
+    """Return the files of a study's clips as GIF, by the cell's name. Only cells whose clip `write_clips` has drawn have one."""
+    cells = records.study["cells"]
+    files = {cell: records.folder / "clips" / name / GIF for cell, name in zip(cells, _folder_names(cells), strict=True)}
+    return {cell: file for cell, file in files.items() if file.with_name(DRAWN_FILE).is_file()}
+
+
 def _folder_names(cells: Sequence[str]) -> list[str]:
     """Return a unique folder name for every cell, short and with only characters that all file systems accept."""
     names: list[str] = []
@@ -97,7 +104,7 @@ def _draw_unless_drawn(folder: Path, trial: "pd.Series[Any]", model: Artifact) -
     paths = [folder / f"frame-{number:04d}.png" for number in range(len(clip.captions))]
     for path, frame in zip(paths, draw_frames(clip), strict=True):
         frame.save(path, compress_level=1)
-    _animate(paths, folder / "clip.gif")
+    _animate(paths, folder / GIF)
     (folder / DRAWN_FILE).write_text(drawn_from, encoding="utf-8")
 
 

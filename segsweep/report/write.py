@@ -1,6 +1,7 @@
 """The report of a study, written into its folder."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from segsweep.errors import disk_errors
@@ -20,19 +21,15 @@ PAGE_FILE = "report.html"
 
 
 def write_report(records: Records, store: str | Path, answer: Answer | None = None) -> str:
-    """Write a study's report into its folder, and return the table as text, with a line on lost models below it.
+    """Write a study's tables and predictions into its folder, and return the table as text, with a line on lost models below it.
 
-    The files are `report.html`, `table.txt`, `table.csv`, `predictions.png` and, if the study has such results, `published.csv`
-    and `shift.csv`. Clips take longer to draw; see `segsweep.report.clips.write_clips`.
+    The files are `table.txt`, `table.csv`, `predictions.png` and, if the study has such results, `published.csv` and `shift.csv`.
     """
     answer = answer or answer_of(records)
     text = table_text(records, answer)
     lost = models_of(median_runs(records), store)[1]
     sheet = prediction_sheet(records, store)
-    page = study_page(records, store, answer)
-    with disk_errors("--out", records.folder, f"free some space, then run segsweep report {records.folder}"):
-        with replacing(records.folder / PAGE_FILE) as file:  # a browser may show the page while the study runs
-            file.write_text(page, encoding="utf-8")
+    with _disk_errors(records):
         (records.folder / "table.txt").write_text(text + "\n", encoding="utf-8")
         answer_table(records, answer).to_csv(records.folder / "table.csv", index=False)
         if not (published := beside_published(records)).empty:
@@ -42,6 +39,21 @@ def write_report(records: Records, store: str | Path, answer: Answer | None = No
         if sheet is not None:
             sheet.save(records.folder / "predictions.png")
     return "\n".join([text, *_lost_lines(lost)])
+
+
+def write_page(records: Records, store: str | Path, answer: Answer | None = None) -> Path:
+    """Write a study's page `report.html` into its folder, and return its path.
+
+    It contains the clips that `segsweep.report.clips.write_clips` has drawn.
+    """
+    page = study_page(records, store, answer)
+    with _disk_errors(records), replacing(records.folder / PAGE_FILE) as file:  # a browser may show it while the study runs
+        file.write_text(page, encoding="utf-8")
+    return records.folder / PAGE_FILE
+
+
+def _disk_errors(records: Records) -> AbstractContextManager[None]:
+    return disk_errors("--out", records.folder, f"free some space, then run segsweep report {records.folder}")
 
 
 def _lost_lines(lost: Mapping[str, str]) -> list[str]:

@@ -30,6 +30,7 @@ def call(studies: dict[str, Records], monkeypatch: pytest.MonkeyPatch, *argument
     monkeypatch.setattr(command, "load", lambda name: studies[name])
     monkeypatch.setattr(command, "write_report", lambda *_: "the table")
     monkeypatch.setattr(command, "write_clips", lambda *_: [])
+    monkeypatch.setattr(command, "write_page", lambda *_: "the page")
     command.report(parser.parse_args(arguments), Console())
 
 

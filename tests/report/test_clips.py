@@ -1,21 +1,29 @@
 """Clips, drawn from the predictions that a confirmed run kept."""
 
 import shutil
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from drawn_study import Drawn
 from PIL import Image
+from recorded_study import recorded
 
 import segsweep
 from segsweep.config import Study, Target
 from segsweep.models.architectures import build_model
 from segsweep.records import Records
 from segsweep.report import clips
+from segsweep.report.answer.answer import answer_of
 from segsweep.report.clips import ACROSS, GAP_PX, LINE_PX, TILE_PX, Clip, draw_frames, write_clips
 from segsweep.report.overlay import overlay
+from segsweep.report.page.sections import clips as clips_of_page
+from segsweep.report.page.sections.clips import clips_section
+from segsweep.report.page.study_view import StudyView
 from segsweep.store.folder import FolderStore
 from segsweep.training.batches import normalise
 
@@ -149,3 +157,30 @@ def test_cells_have_separate_folders():
     assert names[0] == "source=supervised_folder_a_b_c_freeze=none"
     assert len(set(names)) == 5
     assert all(len(name) <= 110 and "/" not in name and not name.startswith(".") for name in names)
+
+
+def test_the_page_shows_the_drawn_clips(ran, records):
+    """A clip is in the page once it is drawn, in a closed fold with an alternative text."""
+    assert clips_section(StudyView(records, answer_of(records))) is None
+    write_clips(records, ran[1])
+    section = clips_section(StudyView(records, answer_of(records)))
+    assert section is not None
+    (fold,) = ElementTree.fromstring(f"<div>{section.content}</div>").iter("details")
+    assert "open" not in fold.attrib
+    image = fold.find("img")
+    gif = (records.folder / "clips" / "source=random" / "clip.gif").read_bytes()
+    assert image.attrib["src"] == f"data:image/gif;base64,{b64encode(gif).decode()}"
+    assert image.attrib["alt"].startswith("random weights: predictions and truth")
+
+
+def test_the_page_leaves_out_clips_that_are_too_large(ran, records, monkeypatch):
+    """One clip is always shown; further ones only while all together fit the limit, and the rest are counted."""
+    monkeypatch.setattr(clips_of_page, "MOST_BYTES", 1)
+    write_clips(records, ran[1])
+    drawn = clips.drawn_clips(records)["source=random"]
+    both = replace(recorded(Drawn({"source": ["random", "near"]})), folder=records.folder)
+    monkeypatch.setattr(clips_of_page, "drawn_clips", lambda _: dict.fromkeys(both.study["cells"], drawn))
+    section = clips_section(StudyView(both, answer_of(both)))
+    assert section is not None
+    assert section.content.count("<details>") == 1
+    assert "has those of 1 more cell." in section.content

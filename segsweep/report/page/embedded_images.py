@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,11 @@ def outline_uri(truth_HW: Pixels) -> str:
         outside[after] |= second < first
     numbers = np.where(inside, 1, np.where(outside, 2, 0)).astype(np.uint8)
     return _palette_uri(numbers, [(0, 0, 0, 0), *OUTLINE])
+
+
+def gif_uri(file: Path) -> str:
+    """Return a GIF file as a data URI."""
+    return f"data:image/gif;base64,{b64encode(file.read_bytes()).decode()}"
 
 
 def _reduced(pixels: Pixels) -> Pixels:

@@ -10,6 +10,7 @@ from segsweep.report.answer.sentences import sentences
 from segsweep.report.page.document import Section, document
 from segsweep.report.page.markup import Markup, element
 from segsweep.report.page.sections.cells import cells_section
+from segsweep.report.page.sections.clips import clips_section
 from segsweep.report.page.sections.confusion import confusion_section
 from segsweep.report.page.sections.cost import cost_section
 from segsweep.report.page.sections.coverage import coverage_section
@@ -56,6 +57,7 @@ def _sections(view: StudyView, store: str | Path | None) -> Iterator[Section | N
         yield curves_section(view)
         yield confusion_section(view)
         yield images_section(view, store) if store is not None else None
+        yield clips_section(view)
     yield shift_section(view, store)
     yield published_section(view)
     yield coverage_section(view)

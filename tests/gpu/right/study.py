@@ -29,7 +29,7 @@ def domain_shift_demo(part_context: PartContext) -> Iterator[Row]:
 
 
 def _demo(part_context: PartContext, script: str) -> Iterator[Row]:
-    from segsweep.report.write import write_report
+    from segsweep.report.write import write_page, write_report
     from segsweep.sweep.run import run
 
     study: Any = runpy.run_path(str(SWEEPS / f"{script}.py"))["demo"]
@@ -47,6 +47,7 @@ def _demo(part_context: PartContext, script: str) -> Iterator[Row]:
     yield note(f"{script}: test IoU, mean over trials", float(trials["test_iou"].mean()))
     text = write_report(records, part_context.folder / "store")
     yield holds(f"{script}: a report is written", len(text.splitlines()) > 5, f"{len(text.splitlines())} lines")
+    yield holds(f"{script}: a page is written", write_page(records, part_context.folder / "store").is_file(), "report.html")
     again = run(study, out=part_context.folder / "runs", store=part_context.folder / "store", **options)
     yield equal(f"{script}: trials after a second start", len(again.trials), len(trials))
 
