@@ -8,8 +8,8 @@ import pandas as pd
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer
 from segsweep.report.answer.matching import level_text
-from segsweep.report.answer.sentences import measure_text
 from segsweep.report.answer.table import answer_table
+from segsweep.report.answer.words import measure_text
 from segsweep.report.cells import compared_axes, tuned_axes, varied
 from segsweep.report.layout import HEADINGS, number, text
 

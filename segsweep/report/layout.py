@@ -1,7 +1,7 @@
 """Layout of tables as text: headings, numbers and lines."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from textwrap import wrap
@@ -36,13 +36,19 @@ HEADINGS = {
     "knn_chance": "k-NN chance",
 }
 FIT = 80  # characters of a terminal's line
-GAP, INDENT = "  ", "    "
+GAP, INDENT, NOTE_INDENT = "  ", "    ", "  "
+UNSCALED = ("seconds", "loss", "bce")  # endings of measures that are no shares
 WIDTH = 400  # wide enough for any table; a terminal wraps or scrolls
 
 
 def new_table() -> Table:
     """Return an empty table without borders."""
     return Table(box=None, padding=(0, 1), header_style="bold", pad_edge=False)
+
+
+def wrapped(lines: Iterable[str]) -> list[str]:
+    """Return each line of prose as lines of at most 80 characters; those after its first are indented."""
+    return [part for line in lines for part in wrap(line, FIT, subsequent_indent=NOTE_INDENT, break_on_hyphens=False)]
 
 
 def lines_of(table: Table, width: int = WIDTH) -> list[str]:
@@ -124,10 +130,10 @@ def heading(measure: str) -> str:
 
 
 def number(value: float, measure: str = "") -> str:
-    """Return a measure as text: points of 100 with one decimal, seconds with three; empty if it is missing."""
+    """Return a measure as text: points of 100 with one decimal, seconds and losses with three; empty if it is missing."""
     if pd.isna(value):
         return ""
-    return f"{value:.3f}" if measure.endswith("seconds") else f"{100 * value:.1f}"
+    return f"{value:.3f}" if measure.endswith(UNSCALED) else f"{100 * value:.1f}"
 
 
 def text(value: object) -> str:

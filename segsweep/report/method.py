@@ -53,8 +53,8 @@ def _absent_line(names: str, images: int) -> str:
     return f"{shown} {names}: {'their' if ', ' in names else 'its'} IoU is undefined and left out of means."
 
 
-def protocol_lines(records: Records) -> list[str]:
-    """Return lines on the computation of metrics: the counted pixels, the size of the masks, and the averages."""
+def protocol_line(records: Records) -> str:
+    """Return a line on the computation of metrics: the counted pixels, the size of the masks, and the averages."""
     trials = records.trials
     sizes = set(trials["test_size"].dropna()) if "test_size" in trials else set()  # older records lack this column
     if sizes == {"original"}:
@@ -63,10 +63,10 @@ def protocol_lines(records: Records) -> list[str]:
         size = "image_px, or with test_size=original at the masks' original sizes (validation and losses: at image_px)"
     else:
         size = "image_px"
-    return [
-        f"Protocol: integer counts over the whole split at {size}, ignored pixels left out; accuracy: share of correct pixels;",
-        "Dice and boundary_f (within 0.75 % of the diagonal): means over images; losses: means over images, computed per image.",
-    ]
+    return (
+        f"Protocol: integer counts over the whole split at {size}, ignored pixels left out; accuracy: share of correct pixels; "
+        "Dice and boundary_f (within 0.75 % of the diagonal): means over images; losses: means over images, computed per image."
+    )
 
 
 def _headline(runs: pd.DataFrame) -> str:

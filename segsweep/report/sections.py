@@ -1,21 +1,22 @@
 """Sections below a study's table: its sources, before and after fine-tuning, and the published numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
+
+import pandas as pd
 
 from segsweep.config.published_results import DEVIATIONS
 from segsweep.records.study_records import Records
 from segsweep.report.comparison import rate_lines
-from segsweep.report.layout import heading, lines_of, new_table, number, text
+from segsweep.report.layout import FIT, Column, fitted, heading, number, text, wrapped
 from segsweep.report.published_comparison import beside_published
 from segsweep.report.shift import shift_table
 from segsweep.report.sources import QUALITY, source_rates, trained_sources
 
-NOTE_WIDTH = 130  # characters per line
 SHIFT = (
-    "Before: source classes are mapped by name and class_map; all others count as background. Source mean IoU: on the source's",
-    "validation images; after: the transferred parameters have their fine-tuned values, all others those of the source model.",
+    "Before: source classes are mapped by name and class_map; all others count as background. Source mean IoU: on the source's "
+    "validation images; after: the transferred parameters have their fine-tuned values, all others those of the source model."
 )
 QUALITY_NOTES = {
     "contrastive_accuracy": "contrastive: share of held-out views matched with the other view of their image in a batch; "
@@ -23,6 +24,7 @@ QUALITY_NOTES = {
     "knn_accuracy": "k-NN: share of held-out images whose label a k-NN classifier on the encoder's features predicts; "
     "before: with the encoder before the stage; chance: always the most frequent label",
 }
+LEAVE_FIRST = {"knn_chance": 4, "contrastive_chance": 3, "knn_accuracy_start": 2, "source_seed": 1}  # columns of sources
 
 
 def source_lines(records: Records) -> list[str]:
@@ -30,14 +32,20 @@ def source_lines(records: Records) -> list[str]:
     rows = trained_sources(records)
     if rows.empty:
         return []
-    table, measured = new_table(), [name for name in QUALITY if name in rows]
-    plain = [str(name) for name in rows.columns if name not in measured]
-    for name in map(str, rows.columns):
-        table.add_column(heading(name), justify="left" if name in ("stage", "model") else "right")
-    for _, row in rows.iterrows():
-        table.add_row(*(text(row[name]) for name in plain), *(number(row[name]) for name in measured))
-    notes = [*(note for name, note in QUALITY_NOTES.items() if name in measured), *rate_lines(records)]
-    return ["", "Sources as trained:", "", *lines_of(table), *notes, *_rates_tried(records)]
+    measured = [name for name in QUALITY if name in rows]
+    columns = [
+        Column(
+            heading(name),
+            [number(value) if name in measured else text(value) for value in rows[name]],
+            right=name not in ("stage", "model"),
+            priority=LEAVE_FIRST.get(name, 0),
+        )
+        for name in map(str, rows.columns)
+    ]
+    lines, dropped = fitted(columns)
+    more = [f"The table stages of the records also has {', '.join(dropped)}."] if dropped else []
+    notes = [*(note for name, note in QUALITY_NOTES.items() if name in measured), *more, *rate_lines(records)]
+    return ["", "Sources as trained:", "", *lines, *wrapped(notes), *_rates_tried(records)]
 
 
 def _rates_tried(records: Records) -> list[str]:
@@ -45,15 +53,12 @@ def _rates_tried(records: Records) -> list[str]:
     rows = source_rates(records)
     if rows.empty:
         return []
-    table = new_table()
-    for name, title in (("stage", "stage"), ("model", "model"), ("learning_rate", "chosen"), ("tried", "tried")):
-        table.add_column(title, justify="right" if name == "learning_rate" else "left")
-    for _, row in rows.iterrows():
-        chosen = text(row["learning_rate"]) + ("*" if row["at_edge"] else "")
-        table.add_row(row["stage"], row["model"], chosen, row["tried"])
+    chosen = [text(rate) + "*" * edge for rate, edge in zip(rows["learning_rate"], rows["at_edge"], strict=True)]
+    names = [Column(name, list(rows[name]), right=False) for name in ("stage", "model")]
     edge = "* the lowest or highest tried rate was best: widen the range of source_learning_rate, or try more (source_trials)"
     title = "Source learning rates, chosen by the source's own validation split (keep, the mean of the last three epochs):"
-    return ["", title, "", *lines_of(table), *([edge] if rows["at_edge"].any() else [])]
+    lines, _ = fitted([*names, Column("chosen", chosen), Column("tried", list(rows["tried"]))])
+    return ["", *wrapped([title]), "", *lines, *wrapped([edge] if rows["at_edge"].any() else [])]
 
 
 def shift_lines(records: Records, axes: list[str]) -> list[str]:
@@ -61,22 +66,21 @@ def shift_lines(records: Records, axes: list[str]) -> list[str]:
     rows = shift_table(records)
     if rows.empty:
         return []
-    table = new_table()
-    for axis in axes:
-        table.add_column(axis)
-    numbers = [name for name in rows.columns if name.startswith(("before_", "test_", "source_mean", "forgetting"))]
-    for name in numbers:
-        after = name.startswith("test_") or name == "source_mean_iou_after"
-        table.add_column("after" if after else heading(name), justify="right")
-    for _, row in rows.iterrows():
-        table.add_row(*(text(row[axis]) for axis in axes), *(number(row[name]) for name in numbers))
-    return [
-        "",
-        "Before (the source's own model) and after fine-tuning, on the test split; and on the source:",
-        "",
-        *lines_of(table),
-        *SHIFT,
+    measures = [str(name).removeprefix("before_") for name in rows.columns if str(name).startswith("before_")]
+    pairs = {name: (rows[f"before_{name}"], rows[f"test_{name}"]) for name in measures}
+    pairs["source_mean_iou_before"] = (rows["source_mean_iou_before"], rows["source_mean_iou_after"])
+    columns = [
+        Column(heading(name), [_change(*both) for both in zip(*pair, strict=True)], priority=place)
+        for place, (name, pair) in enumerate(pairs.items())
     ]
+    columns.append(Column("forgetting", [number(value) for value in rows["forgetting"]], priority=len(columns)))
+    lines, dropped = fitted([*(Column(axis, [text(value) for value in rows[axis]], right=False) for axis in axes), *columns])
+    title = "Before (the source's own model) and after fine-tuning, on the test split; and on the source:"
+    return ["", *wrapped([title]), "", *lines, *wrapped([*_more("shift.csv", dropped), SHIFT])]
+
+
+def _change(before: float, after: float) -> str:
+    return " to ".join(each for each in (number(before), number(after)) if each)
 
 
 def published_lines(records: Records) -> list[str]:
@@ -85,30 +89,27 @@ def published_lines(records: Records) -> list[str]:
     if rows.empty:
         return []
     published = records.study["published"]
-    table = new_table()
-    table.add_column("run")
-    measures = [name for name in rows.columns if name.endswith("_published")]
-    for name in measures:
-        measure = name.removesuffix("_published")
-        table.add_column(heading(measure), justify="right")
-        table.add_column("published", justify="right")
-    for _, row in rows.iterrows():
-        pairs = [(row[name.removesuffix("_published")], row[name]) for name in measures]
-        table.add_row(
-            row["run"],
-            *(
-                number(value, name.removesuffix("_published"))
-                for name, pair in zip(measures, pairs, strict=True)
-                for value in pair
-            ),
-        )
-    note = [published["note"]] if published["note"] else []
-    return ["", f"Compared with {published['where']}:", "", *lines_of(table), *note, *_deviation_lines(published)]
+    measures = [str(name).removesuffix("_published") for name in rows.columns if str(name).endswith("_published")]
+    columns = [Column(heading(name), _beside(rows, name), priority=place) for place, name in enumerate(measures)]
+    lines, dropped = fitted([Column("run", list(rows["run"]), right=False), *columns])
+    notes = [*_more("published.csv", dropped), *([published["note"]] if published["note"] else [])]
+    title = f"Compared with {published['where']}; the published numbers are in brackets:"
+    return ["", *wrapped([title]), "", *lines, *wrapped(notes), *_deviation_lines(published)]
+
+
+def _beside(rows: pd.DataFrame, measure: str) -> list[str]:
+    """Return a measure of every run with the published number in brackets: `61.3 (65.2)`."""
+    pairs = zip(rows[measure], rows[f"{measure}_published"], strict=True)
+    texts = [(number(own, measure), number(published, measure)) for own, published in pairs]
+    return [" ".join(each for each in (own, f"({published})" * bool(published)) if each) for own, published in texts]
+
+
+def _more(file: str, dropped: Sequence[str]) -> list[str]:
+    """Return a line that names the columns that only a file has."""
+    return [f"{file} also has {', '.join(reversed(dropped))}."] if dropped else []
 
 
 def _deviation_lines(published: Mapping[str, Any]) -> list[str]:
     """Return the deviations of a study from the published runs that it repeats; no lines if none are stated."""
-    points = [
-        wrap(f"- {each}", NOTE_WIDTH, subsequent_indent="  ", break_on_hyphens=False) for each in published.get("deviations", ())
-    ]
+    points = [wrap(f"- {each}", FIT, subsequent_indent="  ", break_on_hyphens=False) for each in published.get("deviations", ())]
     return ["", DEVIATIONS, "", *(line for point in points for line in point)] if points else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from segsweep.records.study_records import Records
-from segsweep.report.answer.sentences import count
+from segsweep.report.answer.words import count
 
 SCORES = ("logme", "gbc", "h_score", "kid")
 LOWER_IS_NEARER = ("kid",)  # for the others, a higher value predicts a better transfer

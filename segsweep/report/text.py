@@ -9,14 +9,16 @@ import pandas as pd
 from segsweep.config.folds import folds_of
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
+from segsweep.report.answer.limits import chance_text
 from segsweep.report.answer.linearised import CLASS_IOU
 from segsweep.report.answer.matching import level_text
 from segsweep.report.answer.next_runs import next_lines, next_runs
-from segsweep.report.answer.sentences import capital, chance_text, count, measure_text, sentences, unit_text
+from segsweep.report.answer.sentences import sentences
+from segsweep.report.answer.words import capital, count, measure_text, unit_text
 from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
-from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text
-from segsweep.report.method import absent_lines, method_lines, protocol_lines
+from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text, wrapped
+from segsweep.report.method import absent_lines, method_lines, protocol_line
 from segsweep.report.sections import published_lines, shift_lines, source_lines
 
 MORE_MEASURES = ("test_f1", "test_accuracy", "test_precision", "test_recall")
@@ -45,8 +47,7 @@ def table_text(records: Records, answer: Answer | None = None) -> str:
             *_key(answer, dropped),
             *_next_lines(records, answer),
             *_class_lines(records, answer),
-            *_notes(summary, records),
-            *protocol_lines(records),
+            *wrapped([*_notes(summary, records), protocol_line(records)]),
             *source_lines(records),
             *shift_lines(records, axes),
             *published_lines(records),

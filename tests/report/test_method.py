@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from text_lines import unwrapped
 
 from segsweep.config.work import TRIAL_VERSION
 from segsweep.records import Records
@@ -12,7 +13,7 @@ from segsweep.report.text import table_text
 
 def changed(records: Records, **columns: object) -> str:
     """Return the table of a study whose trials have other values in some columns."""
-    return table_text(replace(records, trials=records.trials.assign(**columns)))
+    return unwrapped(table_text(replace(records, trials=records.trials.assign(**columns))))
 
 
 def test_runs_of_an_earlier_method_are_not_described_by_the_present_one(records: Records) -> None:
@@ -65,6 +66,6 @@ def test_the_size_of_the_test_masks_is_named(records: Records) -> None:
         records, test_size="original"
     )
     older = replace(records, trials=records.trials.drop(columns="test_size"))
-    assert "over the whole split at image_px, ignored" in table_text(older)
+    assert "over the whole split at image_px, ignored" in unwrapped(table_text(older))
     mixed = changed(records, test_size=["image_px", "original"] * 8)
     assert "at image_px, or with test_size=original at the masks' original sizes" in mixed

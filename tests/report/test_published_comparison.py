@@ -37,13 +37,14 @@ def test_each_published_run_is_compared_with_the_mean_of_its_cell(finished):
 def test_the_text_has_both_columns_and_the_note(finished):
     """The report names the table, shows both numbers and the note; without published numbers it has no such section."""
     records = load(finished / "runs" / "tiny")
-    text = table_text(published(records, source="random", freeze="encoder"))
-    table = text.partition("Compared with Table 9:")[2].splitlines()
-    assert "published" in table[2]
-    assert table[3].split()[0] == "Theirs"
-    assert table[3].split()[2] == "50.0"
+    records = published(records, source="random", freeze="encoder")
+    text = table_text(records)
+    table = text.partition("Compared with Table 9; the published numbers are in brackets:")[2].splitlines()
+    own = beside_published(records)["test_iou"].iloc[0]
+    assert table[2].split()[:3] == ["run", "test", "IoU"]
+    assert table[3].split()[:3] == ["Theirs", f"{100 * own:.1f}", "(50.0)"]
     assert table[4] == "Of old."
-    assert "Beside" not in table_text(records)
+    assert "Compared with" not in table_text(load(finished / "runs" / "tiny"))
 
 
 def test_a_published_run_without_a_cell_stays_empty(finished):
@@ -72,9 +73,9 @@ def test_deviations_are_listed_below_the_published_table(finished):
     lines = text.partition("\nDeviations from the paper:\n\n")[2].splitlines()
     assert lines[-1] == "- Short."
     assert " ".join(line.strip() for line in lines[:-1]) == f"- {long}"
-    assert len(lines) == 3
-    assert lines[1].startswith("  and Adam")
-    assert max(map(len, lines)) <= 130
+    assert len(lines) == 4
+    assert lines[1].startswith("  Adam and Adam")
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_records_keep_the_deviations(tiny_study):

@@ -6,7 +6,8 @@ from segsweep.errors import UserError, unknown
 from segsweep.report.answer.answer import Answer
 from segsweep.report.answer.matching import Pair
 from segsweep.report.answer.questions import Difference, family
-from segsweep.report.answer.sentences import capital, verdict_text
+from segsweep.report.answer.sentences import verdict_text
+from segsweep.report.answer.words import capital
 
 FORM = "write it as 'AXIS=LEVEL - AXIS=LEVEL', with conditions after ';', such as 'source=coco - source=random; freeze=none'"
 Levels = Mapping[str, str]

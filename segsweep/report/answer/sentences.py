@@ -4,26 +4,29 @@ Every answer has three: which cells may be the best, what the levels of the firs
 """
 
 from collections.abc import Sequence
-from math import isnan, sqrt
+from math import sqrt
 
-from segsweep.report.answer.answer import Answer, CellAnswer
+from segsweep.report.answer.answer import Answer
+from segsweep.report.answer.limits import limits_sentence
 from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
+from segsweep.report.answer.words import (
+    NAMED,
+    capital,
+    count,
+    difference_text,
+    folds_covered,
+    joined,
+    listed,
+    matters_text,
+    measure_text,
+    points,
+    score_text,
+    signed_text,
+    unit_text,
+    units_text,
+)
 from segsweep.report.cells import follows_source
 
-MEASURES = {
-    "iou": "IoU",
-    "f1": "F1",
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "mean_accuracy": "mean accuracy",
-    "mean_iou": "mean IoU",
-    "weighted_iou": "weighted IoU",
-    "dice": "Dice",
-    "boundary_f": "boundary F",
-}
-NAMED = 3  # names in a list, before "and n more"
-FINE = 0.003  # half-width below which points have two decimals
 NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
 
 
@@ -98,10 +101,10 @@ def question_sentence(answer: Answer, question: Question) -> str:
 def _where(answer: Answer, question: Question) -> str:
     """Return the clause on the stratum of a question, or on the axes and pairs over which it is an average."""
     inside = [answer.level(axis, level) for axis, level in {**question.held, **question.stratum}.items()]
-    text = f" with {_joined(inside, len(inside))}" if inside else ""
+    text = f" with {joined(inside, len(inside))}" if inside else ""
     pairs, planned = (sum(getattr(each, name) for each in question.differences) for name in ("pairs", "pairs_planned"))
     if question.over:
-        text += f", averaged over {_joined([axis.replace('_', ' ') for axis in question.over], len(question.over))}"
+        text += f", averaged over {joined([axis.replace('_', ' ') for axis in question.over], len(question.over))}"
     return f"{text} ({pairs} of {planned} pairs of cells)" if pairs < planned else text
 
 
@@ -113,7 +116,7 @@ def _unmatched(answer: Answer, question: Question) -> str:
     names = [answer.level(question.axis, level) for level in lost]
     if not names or question.stratum:
         return ""
-    return f"{_joined(names[:NAMED], len(names))} {'has' if len(names) == 1 else 'have'} no matched pair of cells with scores"
+    return f"{joined(names[:NAMED], len(names))} {'has' if len(names) == 1 else 'have'} no matched pair of cells with scores"
 
 
 def _group(answer: Answer, axis: str, differences: Sequence[Difference], verdict: Verdict) -> str:
@@ -125,19 +128,17 @@ def _group(answer: Answer, axis: str, differences: Sequence[Difference], verdict
     if verdict in (Verdict.GAIN, Verdict.LOSS):
         verb = {Verdict.GAIN: "gains", Verdict.LOSS: "loses"}[verdict]
         shown = [f"{name} {verb} {difference_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
-        return _joined(shown, len(names), verb)
+        return joined(shown, len(names), verb)
     low, high = min(each.interval[0] for each in differences), max(each.interval[1] for each in differences)
     if verdict is Verdict.EQUAL:
-        return (
-            f"{_joined(names[:NAMED], len(names))} {'makes' if one else 'make'} no difference of {matters_text(answer)} or more"
-        )
+        return f"{joined(names[:NAMED], len(names))} {'makes' if one else 'make'} no difference of {matters_text(answer)} or more"
     if verdict is Verdict.UNDECIDED:
         verb = "is" if one else "are"
         between = f"between {points(low, True)} and {points(high, True)} points"
-        return f"{_joined(names[:NAMED], len(names))} {verb} undecided, {between}"
-    models = "" if _folds(answer) or all(len(each.units) > 1 for each in differences) else " for these trained models"
+        return f"{joined(names[:NAMED], len(names))} {verb} undecided, {between}"
+    models = "" if folds_covered(answer) or all(len(each.units) > 1 for each in differences) else " for these trained models"
     shown = [f"{name} differs by {signed_text(each)}" for name, each in zip(names[:NAMED], differences, strict=False)]
-    return f"{_joined(shown, len(names), 'differs')}{models}; {_break_even(answer, differences, names)}"
+    return f"{joined(shown, len(names), 'differs')}{models}; {_break_even(answer, differences, names)}"
 
 
 def _break_even(answer: Answer, differences: Sequence[Difference], names: Sequence[str]) -> str:
@@ -202,145 +203,3 @@ def verdict_text(answer: Answer, difference: Difference) -> str:
         return f"makes no difference of {matters_text(answer)} or more"
     low, high = difference.interval
     return f"is undecided, between {points(low, True)} and {points(high, True)} points"
-
-
-def limits_sentence(answer: Answer) -> str:
-    """Return the sentence on what the intervals cover and what they leave out."""
-    limits = answer.limits
-    over = _covered(answer)
-    left_out = []
-    if not answer.covers_seeds:
-        left_out.append(f"other {unit_text(answer)}s")
-    if limits.models_per_source == 1:
-        left_out.append("the choice of the one trained model per source")
-    folds = _folds(answer)
-    left_out.append("what the folds share by their common training images" if folds else "the choice of the split")
-    if limits.tuned and not folds:
-        left_out.append("the one tuning seed")
-    notes = []
-    if limits.at_edge:
-        notes.append(f"{count(limits.at_edge, 'cell')} chose a value at the edge of the tried ones")
-    if limits.failed:
-        notes.append(f"{count(limits.failed, 'confirmed run')} failed or {'was' if limits.failed == 1 else 'were'} skipped")
-    missing = [cell for cell in answer.cells if len(cell.units) < answer.units_planned]
-    if missing:
-        verb = "has" if len(missing) == 1 else "have"
-        notes.append(f"{count(len(missing), 'cell')} {verb} fewer than {answer.units_planned} finished {unit_text(answer)}s")
-    if not answer.covers_images:
-        left_out.insert(0, "other test images")
-    elif limits.few_images:
-        notes.append("with so few test images the intervals are rough")
-    if len(answer.scores.folds) < limits.folds:
-        complete = len(answer.scores.folds)
-        notes.append(f"only {complete} of {limits.folds} folds {'has' if complete == 1 else 'have'} runs of all cells")
-    opening = "" if answer.covers_seeds else f"One {unit_text(answer)}: "
-    text = (
-        f"{opening}{'the' if opening else 'The'} 95 % intervals cover {over}; they leave out {_joined(left_out, len(left_out))}"
-    )
-    return f"{text}; {'; '.join(notes)}." if notes else f"{text}."
-
-
-def _covered(answer: Answer) -> str:
-    """Return what the intervals cover."""
-    if folds := _folds(answer):
-        return f"the spread over {folds} folds: training images, seeds and test images"
-    if not answer.covers_seeds:
-        return "other test images with the same trained models" if answer.covers_images else "nothing: there is one test image"
-    return f"{units_text(answer)} and test images" if answer.covers_images else f"{units_text(answer)} on the one test image"
-
-
-def chance_text(answer: Answer) -> str:
-    """Return the chance that the intervals of single cells cover, for a legend: `seeds and test images`."""
-    units = f"{unit_text(answer)}s"
-    if _folds(answer):
-        return "folds"
-    if answer.covers_images:
-        return f"{units} and test images" if answer.covers_seeds else f"test images, not {units}"
-    return f"{units}, not test images" if answer.covers_seeds else f"neither {units} nor test images"
-
-
-def score_text(cell: CellAnswer) -> str:
-    """Return a score with its interval in points, if it has one: `49.9 [45.1, 54.7]`."""
-    low, high = cell.interval
-    fine = cell.half < FINE
-    if not cell.has_interval:
-        return f"{points(cell.estimate)} (without an interval)"
-    return f"{points(cell.estimate, fine=fine)} [{points(low, fine=fine)}, {points(high, fine=fine)}]"
-
-
-def difference_text(difference: Difference) -> str:
-    """Return the size of a gain or loss with the simultaneous interval of its size: `3.1 points [1.2, 5.0]`.
-
-    It has two decimals where one would show a gain's lower end as zero.
-    """
-    size = abs(difference.estimate)
-    low, high = size - difference.half_together, size + difference.half_together
-    fine = difference.half_together < FINE or low < 0.0005
-    return f"{points(size, fine=fine)} points [{points(low, fine=fine)}, {points(high, fine=fine)}]"
-
-
-def signed_text(difference: Difference) -> str:
-    """Return a signed difference with its own interval, if it has one: `+3.1 points [-1.2, +7.4]`."""
-    low, high = difference.estimate - difference.half, difference.estimate + difference.half
-    if isnan(difference.half):
-        return f"{points(difference.estimate, True)} points"
-    return f"{points(difference.estimate, True)} points [{points(low, True)}, {points(high, True)}]"
-
-
-def points(value: float, sign: bool = False, *, fine: bool = False) -> str:
-    """Return a share as points of the measure (x 100) with one decimal, with `fine` two, and a minus sign."""
-    text = f"{100 * value:{'+' if sign else ''}.{2 if fine else 1}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def matters_text(answer: Answer) -> str:
-    """Return the least difference that matters: `1 point`."""
-    return f"{100 * answer.matters:g} {'point' if answer.matters == 0.01 else 'points'}"
-
-
-def measure_text(answer: Answer) -> str:
-    """Return the measure in words."""
-    return MEASURES.get(answer.measure, f"IoU of {answer.measure.removeprefix('iou_')}")
-
-
-def units_text(answer: Answer, cell: CellAnswer | None = None) -> str:
-    """Return the number of seeds or source models of a cell, or of all cells with scores: `3 seeds`, `1 to 3 seeds`."""
-    numbers = [len(each.units) for each in ([cell] if cell else answer.confirmed)]
-    least, most = min(numbers), max(numbers)
-    text = count(most, unit_text(answer)) if least == most else f"{least} to {count(most, unit_text(answer))}"
-    return text + (f" on each of {folds} folds" if (folds := _folds(answer)) else "")
-
-
-def _folds(answer: Answer) -> int:
-    """Return the number of folds over which the intervals are; 0 for a single split, and a single complete fold."""
-    folds = len(answer.scores.folds)
-    return folds if folds > 1 else 0
-
-
-def unit_text(answer: Answer) -> str:
-    """Return what one unit of the intervals is."""
-    return "source model" if answer.models else "seed"
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural."""
-    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names separated by semicolons, the first three and the number of the others."""
-    rest = len(names) - NAMED
-    return "; ".join([*names[:NAMED], *([f"and {rest} more"] if rest > 0 else [])])
-
-
-def _joined(texts: Sequence[str], total: int, verb: str = "") -> str:
-    """Return texts joined by commas and `and`; `total` counts also those that are not named, with a `verb` in singular."""
-    if rest := total - len(texts):
-        return f"{', '.join(texts)} and {rest} more {verb if rest == 1 else verb.removesuffix('s')}".rstrip()
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def capital(text: str) -> str:
-    """Return a text with a capital first letter, unless its first word is a name with digits or underscores."""
-    word = text.partition(" ")[0].rstrip(",")
-    return text[0].upper() + text[1:] if word.isalpha() else text

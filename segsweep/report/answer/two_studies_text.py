@@ -5,8 +5,8 @@ from textwrap import wrap
 
 from segsweep.report.answer.answer import CellAnswer
 from segsweep.report.answer.questions import Difference, Verdict
-from segsweep.report.answer.sentences import count, difference_text, listed, matters_text, measure_text, points, signed_text
 from segsweep.report.answer.two_studies import CellPair, TwoStudies
+from segsweep.report.answer.words import count, difference_text, listed, matters_text, measure_text, points, signed_text
 from segsweep.report.layout import FIT, INDENT, Column, fitted, number
 
 WORDS = {Verdict.GAIN: "gain", Verdict.LOSS: "loss", Verdict.EQUAL: "equal", Verdict.UNDECIDED: "undecided", Verdict.NONE: ""}

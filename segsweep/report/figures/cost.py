@@ -7,7 +7,7 @@ import pandas as pd
 
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer
-from segsweep.report.answer.sentences import measure_text
+from segsweep.report.answer.words import measure_text
 from segsweep.report.cells import confirmed_runs
 from segsweep.report.figures.looks import legend_below, looks
 from segsweep.report.figures.names import Names

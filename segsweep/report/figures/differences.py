@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from segsweep.report.answer.answer import Answer
 from segsweep.report.answer.questions import Difference, Question, Verdict
-from segsweep.report.answer.sentences import matters_text, measure_text, points
+from segsweep.report.answer.words import matters_text, measure_text, points
 from segsweep.report.figures.looks import COLOURS, GREY, legend_below
 from segsweep.report.figures.panels import name_rows, width_of_rows
 from segsweep.report.further_questions import CELL

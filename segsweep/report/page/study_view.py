@@ -10,8 +10,8 @@ import pandas as pd
 
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer
-from segsweep.report.answer.sentences import measure_text
 from segsweep.report.answer.table import answer_table
+from segsweep.report.answer.words import measure_text
 from segsweep.report.cells import confirmed_runs, median_runs
 
 OF_RUNS = ("trainable_parameters", "total_parameters", "predict_seconds", "test_images", "train_images")

@@ -12,7 +12,8 @@ from segsweep.records import Records
 from segsweep.report.answer.answer import Limits, answer_from, answer_of
 from segsweep.report.answer.questions import Verdict, verdict
 from segsweep.report.answer.scores import study_scores
-from segsweep.report.answer.sentences import difference_text, question_sentence, sentences
+from segsweep.report.answer.sentences import question_sentence, sentences
+from segsweep.report.answer.words import difference_text
 from segsweep.report.cells import summarise
 from segsweep.report.text import table_text
 
@@ -64,7 +65,7 @@ def test_numbers_of_seeds_are_those_of_the_cells() -> None:
     cells = list(Drawn(SOURCES).cells())
     answer = answer_of(Drawn(SOURCES, missing={(cells[0], 1), (cells[0], 2), (cells[1], 3)}).records())
     text = " ".join(sentences(answer))
-    assert "The 95 % intervals cover 1 to 3 seeds and test images" in text
+    assert "The 95 % intervals cover the choice of seeds (1 to 3 per cell) and of test images" in text
     assert not re.search(r"\b0 seeds", text)
     chosen = answer.cell(answer.chosen or "")
     assert f"on 40 test images with {len(chosen.units)} seed" in text

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from segsweep.report.answer.answer import CellAnswer
-from segsweep.report.answer.sentences import chance_text
+from segsweep.report.answer.limits import chance_text
 from segsweep.report.cells import tuned_axes
 from segsweep.report.layout import HEADINGS, text
 from segsweep.report.page.cell_table import CellRow, CellTable, Column, Entry, cell_table

@@ -3,7 +3,7 @@
 from itertools import accumulate
 from pathlib import Path
 
-from segsweep.report.answer.sentences import count
+from segsweep.report.answer.words import count
 from segsweep.report.clips import drawn_clips
 from segsweep.report.page.document import Section
 from segsweep.report.page.embedded_images import gif_uri

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from segsweep.report.answer.sentences import chance_text
+from segsweep.report.answer.limits import chance_text
 from segsweep.report.answer.worth import PARTS, Worth, worth_text, worths
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.page.document import Section

@@ -1,7 +1,7 @@
 """The section on what would decide the differences that are undecided."""
 
 from segsweep.report.answer.next_runs import next_lines, next_runs
-from segsweep.report.answer.sentences import capital, unit_text
+from segsweep.report.answer.words import capital, unit_text
 from segsweep.report.page.document import Section
 from segsweep.report.page.markup import element
 from segsweep.report.page.study_view import StudyView

@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from segsweep.report.answer.limits import chance_text
 from segsweep.report.answer.questions import Dependence, Difference, Question, Verdict
-from segsweep.report.answer.sentences import chance_text, count, matters_text, points, question_sentence, unit_text
+from segsweep.report.answer.sentences import question_sentence
+from segsweep.report.answer.words import count, matters_text, points, unit_text
 from segsweep.report.page.document import Section
 from segsweep.report.page.forest import Forest, ForestRow, forest_figure
 from segsweep.report.page.markup import Markup, element, markup

@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping
 
 import pandas as pd
 
+from segsweep.report.answer.limits import chance_text
 from segsweep.report.answer.questions import Question
-from segsweep.report.answer.sentences import chance_text
 from segsweep.report.layout import number
 from segsweep.report.page.document import Section
 from segsweep.report.page.dots import UNKNOWN, Dot, Dots, dots_figure

@@ -33,7 +33,7 @@ def shift_section(view: StudyView, store: str | Path | None) -> Section | None:
     shown = [(view.label(str(row["cell"])), *(number(row[name]) for name in names)) for _, row in rows.iterrows()]
     table = scrolled_table(Numbers(("", *heads), tuple(shown)))
     images = _images(view, store) if store is not None else None
-    return Section("shift", "Before and after fine-tuning", markup(table, paragraphs([" ".join(SHIFT)]), images))
+    return Section("shift", "Before and after fine-tuning", markup(table, paragraphs([SHIFT]), images))
 
 
 def _images(view: StudyView, store: str | Path) -> Markup | None:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from segsweep.records.study_records import Records
-from segsweep.report.answer.sentences import count, listed, matters_text, points
 from segsweep.report.answer.tuned_rates import OneRate, RatePanel, TriedRate, TunedRates, best_at_one_rate, tuned_rates
+from segsweep.report.answer.words import count, listed, matters_text, points
 from segsweep.report.cells import tuned_axes
 from segsweep.report.page.document import Section
 from segsweep.report.page.figure import paragraphs
