@@ -45,7 +45,7 @@ def source_lines(records: Records) -> list[str]:
     lines, dropped = fitted(columns)
     more = [f"The table stages of the records also has {', '.join(dropped)}."] if dropped else []
     notes = [*(note for name, note in QUALITY_NOTES.items() if name in measured), *more, *rate_lines(records)]
-    return ["", "Sources as trained:", "", *lines, *wrapped(notes), *_rates_tried(records)]
+    return ["Sources as trained:", "", *lines, *wrapped(notes), *_rates_tried(records)]
 
 
 def _rates_tried(records: Records) -> list[str]:
@@ -76,7 +76,7 @@ def shift_lines(records: Records, axes: list[str]) -> list[str]:
     columns.append(Column("forgetting", [number(value) for value in rows["forgetting"]], priority=len(columns)))
     lines, dropped = fitted([*(Column(axis, [text(value) for value in rows[axis]], right=False) for axis in axes), *columns])
     title = "Before (the source's own model) and after fine-tuning, on the test split; and on the source:"
-    return ["", *wrapped([title]), "", *lines, *wrapped([*_more("shift.csv", dropped), SHIFT])]
+    return [*wrapped([title]), "", *lines, *wrapped([*_more("shift.csv", dropped), SHIFT])]
 
 
 def _change(before: float, after: float) -> str:
@@ -94,7 +94,7 @@ def published_lines(records: Records) -> list[str]:
     lines, dropped = fitted([Column("run", list(rows["run"]), right=False), *columns])
     notes = [*_more("published.csv", dropped), *([published["note"]] if published["note"] else [])]
     title = f"Compared with {published['where']}; the published numbers are in brackets:"
-    return ["", *wrapped([title]), "", *lines, *wrapped(notes), *_deviation_lines(published)]
+    return [*wrapped([title]), "", *lines, *wrapped(notes), *_deviation_lines(published)]
 
 
 def _beside(rows: pd.DataFrame, measure: str) -> list[str]:

@@ -36,23 +36,19 @@ def table_text(records: Records, answer: Answer | None = None) -> str:
     axes = [axis for axis in compared_axes(records) if summary[axis].nunique() > 1] or compared_axes(records)[:1]
     lines, dropped = fitted(_columns(summary, axes, records, answer))
     said = [line for sentence in sentences(answer) for line in wrap(sentence, FIT)]
-    return "\n".join(
-        [
-            *wrap(_title(records, summary), FIT, subsequent_indent=INDENT),
-            "",
-            *said,
-            "",
-            *lines,
-            "",
-            *_key(answer, dropped),
-            *_next_lines(records, answer),
-            *_class_lines(records, answer),
-            *wrapped([*_notes(summary, records), protocol_line(records)]),
-            *source_lines(records),
-            *shift_lines(records, axes),
-            *published_lines(records),
-        ]
-    )
+    blocks = [
+        wrap(_title(records, summary), FIT, subsequent_indent=INDENT),
+        said,
+        lines,
+        _key(answer, dropped),
+        _next_lines(records, answer),
+        _class_lines(records, answer),
+        wrapped([*_notes(summary, records), protocol_line(records)]),
+        source_lines(records),
+        shift_lines(records, axes),
+        published_lines(records),
+    ]
+    return "\n\n".join("\n".join(block).strip("\n") for block in blocks if block)
 
 
 def _columns(summary: pd.DataFrame, axes: Sequence[str], records: Records, answer: Answer) -> list[Column]:
@@ -122,11 +118,7 @@ def _key(answer: Answer, dropped: Sequence[str]) -> list[str]:
 def _next_lines(records: Records, answer: Answer) -> list[str]:
     """Return the numbers of seeds that would decide open differences; no lines if there are none."""
     proposals = next_lines(next_runs(records, answer), unit_text(answer))
-    return (
-        ["", *(line for each in proposals for line in wrap(capital(each), FIT, subsequent_indent=INDENT)), ""]
-        if proposals
-        else []
-    )
+    return wrapped(capital(each) for each in proposals)
 
 
 def _class_lines(records: Records, answer: Answer) -> list[str]:
@@ -146,7 +138,7 @@ def _class_lines(records: Records, answer: Answer) -> list[str]:
     lines, dropped = fitted([Column("class", names, right=False), *columns])
     legend = [f"cell {number_of[cell.cell]}: {cell.label}" for cell in ranked if f"cell {number_of[cell.cell]}" not in dropped]
     rest = [f"table.csv has {count(len(dropped), 'more cell')}"] if dropped else []
-    return ["", "Test IoU by class:", "", *lines, "", *wrap("; ".join([*legend, *rest]) + ".", FIT), ""]
+    return ["Test IoU by class:", "", *lines, "", *wrap("; ".join([*legend, *rest]) + ".", FIT)]
 
 
 def _title(records: Records, summary: pd.DataFrame) -> str:

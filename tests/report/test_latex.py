@@ -1,7 +1,10 @@
 """The table of a study in LaTeX."""
 
 import re
+import subprocess
 from dataclasses import replace
+from pathlib import Path
+from shutil import which
 
 import pytest
 from drawn_study import Drawn
@@ -77,3 +80,17 @@ def test_a_hostile_name_adds_no_row_and_no_command(records: Records) -> None:
     commands = [line for line in table.splitlines() if line.startswith("\\")]
     assert [line.split("{")[0] for line in commands] == ["\\begin", "\\toprule", "\\midrule", "\\bottomrule", "\\end"]
     assert "\\input{" not in "".join(line for line in table.splitlines() if not line.startswith("%"))
+
+
+@pytest.mark.skipif(which("pdflatex") is None, reason="needs pdflatex with booktabs")
+@pytest.mark.parametrize("name", ["near", "a_b & 50 % of $x$ #1 {y}", r"\input{x}~^<a|b>", "größer"])
+def test_latex_compiles_the_table(tmp_path: Path, name: str) -> None:
+    """pdflatex accepts the table with the packages that its comment names, also with names that LaTeX would read as commands."""
+    records = recorded(Drawn({"source": ["random", name], "freeze": ["none", "encoder"]}, seeds=2, images=8))
+    (tmp_path / "table.tex").write_text(latex_table(records, answer_of(records)), encoding="utf-8")
+    packages = r"\usepackage{booktabs}\usepackage[T1]{fontenc}"
+    document = rf"\documentclass{{article}}{packages}\begin{{document}}\input{{table.tex}}\end{{document}}"
+    (tmp_path / "paper.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="latin-1", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
