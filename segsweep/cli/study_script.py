@@ -109,6 +109,7 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
     add("--name", metavar="NAME", help="run a variant under another name, in another folder")
+    add("--fork", metavar="NAME", help="run a variant under another name that starts from this study's records")
     add("--retry-failed", action="store_true", help="run failed trials and stages again")
     group = parser.add_argument_group(
         "runner, device and workers (default: Ray, on all cores and GPUs of the cluster or of this machine)"
@@ -143,6 +144,8 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     study, remarks = _fit_to_data(narrowed, [*chosen, *options.set], stand_ins, options, folders.roots)
     if options.name is not None:
         study = replace(study, name=options.name)
+    if options.fork is not None:
+        folders, study = folders.forked(study, options.fork)
     for line in remarks:
         console.print(line, soft_wrap=True)
     announce_start(console, "torch and ray" if run_options.runner == "ray" and not options.plan else "torch")

@@ -59,7 +59,7 @@ def _load(folder: Path, alive: bool, tables_of_parts: tuple[str, ...]) -> Record
             raise DamagedRecordsError(folder / STUDY, "is missing", REWRITE)
         raise UserError(f"{folder}: holds no study (no study.json)")
     declaration, checked = read_declaration(folder)  # raises for records of a later version
-    tables = _tables(folder, alive, tables_of_parts)
+    tables = tables_in(folder, alive, tables_of_parts)
     if checked and not (folder / CHOICES).is_file():
         raise DamagedRecordsError(folder / CHOICES, "is missing", REWRITE)
     return assemble(folder, declaration, tables)
@@ -93,11 +93,12 @@ def sql(query: str, *studies: str | Path | Records) -> pd.DataFrame:
     return answer(query, tables_of(found))
 
 
-def _tables(folder: Path, alive: bool, of_parts: tuple[str, ...]) -> dict[str, pd.DataFrame]:
-    """Join parts and lines; a record that is in both counts once. Read the lines first, since they may become a part meanwhile.
+def tables_in(folder: Path, alive: bool, of_parts: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Return the tables of a study's folder as they are written, without the plan.
 
-    Only the tables `of_parts` are read from parts.
+    Only the tables `of_parts` are read from parts. Raises `DamagedRecordsError`.
     """
+    # a record that is in lines and in a part counts once; the lines are read first, since they may become a part meanwhile
     live: dict[str, list[Row]] = {name: [] for name in TABLES}
     for path in sorted((folder / "live").glob("*.jsonl")):
         if (entry := read_live(path)) is not None:

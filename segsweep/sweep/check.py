@@ -37,7 +37,8 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
         view.close()
     batch = max(max(batch_sizes(settings).values()) for _, settings in study.cells())
     with folders.store.rehearsal(SHARED) as rehearsal_store, folders.store.scratch("check-") as out:
-        return run_in(rehearsal, replace(folders, out=out, store=rehearsal_store, max_images=BATCHES * batch), options, console)
+        apart = replace(folders, out=out, store=rehearsal_store, max_images=BATCHES * batch, fork_of=None)
+        return run_in(rehearsal, apart, options, console)
 
 
 def rehearsal_of(study: Study) -> Study:

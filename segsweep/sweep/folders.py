@@ -1,10 +1,11 @@
 """The locations of a study's records, artifacts and data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segsweep.config.study import Study
 from segsweep.data.table import DataRoots
+from segsweep.errors import UserError
 from segsweep.store.opening import open_store
 from segsweep.store.protocol import Store
 
@@ -16,13 +17,15 @@ JOB_HOME = "segsweep"  # below the home folder; relative paths of a Ray job star
 class Folders:
     """The locations of a study's records (`out`), artifacts (`store`) and data (`roots`).
 
-    `max_images` limits the images of every split, for a rehearsal.
+    `max_images` limits the images of every split, for a rehearsal. `fork_of` is the folder of another study, from whose
+    records a study without its own starts.
     """
 
     out: Path
     store: Store
     roots: DataRoots
     max_images: int | None = None
+    fork_of: Path | None = None
 
     @classmethod
     def make(cls, out: str | Path = "runs", store: str | Path | None = None, data: list[str] | None = None) -> "Folders":
@@ -34,6 +37,12 @@ class Folders:
     def study_folder(self, study: Study) -> Path:
         """Return the folder of a study's records."""
         return self.out / study.name
+
+    def forked(self, study: Study, name: str) -> tuple["Folders", Study]:
+        """Return the folders and the study of a variant `name` that starts from the records of `study`."""
+        if name == study.name:
+            raise UserError(f"--fork {name}: is the name of the study itself; give the variant another name")
+        return replace(self, fork_of=self.study_folder(study)), replace(study, name=name)
 
 
 def absolute(path: str | Path) -> Path:

@@ -35,6 +35,7 @@ def run(
     out: str | Path = "runs",
     store: str | Path | None = None,
     retry_failed: bool = False,
+    fork: str | None = None,
     mirror: MirrorOptions | str = "off",
     **options: Any,
 ) -> Records:
@@ -46,6 +47,8 @@ def run(
         out: Folder of study folders; the records are written to `out/STUDY`.
         store: Folder or address of the store; by default the folder `store` beside `out`.
         retry_failed: Whether to run failed trials and stages again.
+        fork: Name of a variant. It is run in place of the study, and starts from the study's records: trials that both contain
+            are not repeated.
         mirror: What is sent to W&B: a mode such as `online`, or `MirrorOptions`.
         **options: Fields of `segsweep.sweep.options.Options`, as on the command line: `runner` (`ray` or `inline`), `device`,
             `threads`, `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`,
@@ -58,8 +61,12 @@ def run(
     """
     for name in options:
         if name not in Options.__dataclass_fields__:
-            raise unknown("run", name, [*("data", "out", "store", "retry_failed", "mirror"), *Options.__dataclass_fields__])
+            raise unknown(
+                "run", name, [*("data", "out", "store", "retry_failed", "fork", "mirror"), *Options.__dataclass_fields__]
+            )
     folders = Folders.make(out, store, _data_texts(data))
+    if fork is not None:
+        folders, study = folders.forked(study, fork)
     console, asked = error_console(), MirrorOptions(mirror) if isinstance(mirror, str) else mirror
     check_mirror(asked, folders.study_folder(study))
     with mirroring(folders.study_folder(study), asked, partial(console.print, soft_wrap=True)):

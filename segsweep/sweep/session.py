@@ -30,6 +30,7 @@ from segsweep.sweep.cost import CostModel
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.folder_checks import check_folders, check_free
 from segsweep.sweep.folders import Folders
+from segsweep.sweep.forking import begin_fork, fork_line, origin_of
 from segsweep.sweep.options import Options
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
@@ -138,6 +139,8 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
         undecoded = check_data(study, catalog, decode=not planning)
         plan = plan_of(study, catalog, runner)
         if config.purpose is Purpose.RUN:
+            for line in begin_fork(study, folders):
+                config.notify(line)
             with RecordWriter(folders.study_folder(study)) as writer:
                 yield _running_session(plan, catalog, runner, config, writer)
         else:
@@ -149,10 +152,12 @@ def _resumed(
 ) -> Session:
     """Return a read-only session, whose planner resumes from the records and the store."""
     folder, notices = config.folders.study_folder(plan.study), list[str]()
-    records = load_or_none(folder)
+    own, origin = load_or_none(folder), origin_of(plan.study, config.folders)
+    records = own or origin
     lost = lost_models(records.all_trials, catalog.store) if records is not None else {}
     planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost)
-    before = None if catalog.absent else records  # without its data every trial would have another id
+    before = None if catalog.absent else own  # without its data every trial would have another id
+    notices += [] if origin is None else [fork_line(origin)]
     notices += _what_changes(folder, before, plan, planner, lost)
     costs = CostModel(plan, catalog, runner.device, runner.measure, config.notify)
     return Session(config, catalog, runner, planner, costs, records, lost, tuple(notices), undecoded)

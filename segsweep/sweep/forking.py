@@ -1,0 +1,29 @@
+"""Forks of a study: a variant under another name starts from the records of the study."""
+
+from segsweep.config.study import Study
+from segsweep.records.fork import fork, is_begun, load_origin
+from segsweep.records.study_records import Records
+from segsweep.sweep.folders import Folders
+
+
+def origin_of(study: Study, folders: Folders) -> Records | None:
+    """Return the records from which a fork starts; None for a study that is no fork, or has records of its own already.
+
+    Raises `UserError` if the study that it starts from has no records.
+    """
+    if folders.fork_of is None or is_begun(folders.study_folder(study)):
+        return None
+    return load_origin(folders.fork_of)
+
+
+def begin_fork(study: Study, folders: Folders) -> list[str]:
+    """Write the first records of a fork, and return a line on them; no line for a study that is no fork or has begun."""
+    if (origin := origin_of(study, folders)) is None:
+        return []
+    fork(origin.folder, folders.study_folder(study), study.name)
+    return [fork_line(origin)]
+
+
+def fork_line(origin: Records) -> str:
+    """Return a line that names the study from which a fork starts."""
+    return f"fork of {origin.folder}: trials that both studies contain are not repeated"
