@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from segsweep.config.shorter_run import ShorterRun
 from segsweep.store.protocol import Store
 from segsweep.training.device import Device
 from segsweep.training.world import World
@@ -20,6 +21,7 @@ class ExecutionContext:
         max_images: Limit on the number of images of every split, for a rehearsal; None for no limit.
         world: Processes that execute the same task together on several devices.
         user_objects: Objects that the study file passes, by their texts.
+        shorter_runs: Lengths of finished runs that longer trials of the study can continue.
     """
 
     store: Store
@@ -28,3 +30,4 @@ class ExecutionContext:
     max_images: int | None = None
     world: World = field(default_factory=World)
     user_objects: Mapping[str, Any] = field(default_factory=dict)
+    shorter_runs: tuple[ShorterRun, ...] = ()

@@ -13,6 +13,7 @@ from segsweep.config.digest import digest
 from segsweep.config.normalisation import Normalisation
 from segsweep.config.work import Trial
 from segsweep.context import ExecutionContext
+from segsweep.continued import continue_shorter
 from segsweep.data.dataset import Pixels
 from segsweep.data.originals import Originals
 from segsweep.data.predictions import write_predictions
@@ -93,6 +94,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     checkpoints = context.store.checkpoints(TrialTask(trial).checkpoints_id(context.records_id))
     checkpoint = checkpoints.open() / CHECKPOINT_FILE
     frames = Frames(checkpoint.parent, min(clip, len(val_set))) if clip else None
+    facts["continued_from"] = continue_shorter(trial, checkpoint.parent, context)
     state = start_state(model, recipe, context.device, checkpoint, context.world)
     yield Started({"device": context.device.label, **sizes, "input_normalisation": str(normalisation), **facts, **state.facts})
     results = train(

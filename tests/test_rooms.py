@@ -29,6 +29,7 @@ FLOORS = {
     "models": 4,
     "training": 5,
     "context": 6,
+    "continued": 7,
     "stage": 7,
     "domain_shift": 8,
     "source_score": 8,

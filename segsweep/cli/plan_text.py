@@ -8,6 +8,7 @@ from segsweep.durations import readable_seconds
 from segsweep.sweep.announce import remarks, seconds_left
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.session import Session
+from segsweep.sweep.shorter_runs import longer_lines
 
 NOT_SHOWN = ("schema_version", "segsweep", "name", "published", "cells")  # fields of a declaration that a plan omits
 
@@ -43,7 +44,7 @@ def plan_content(session: Session) -> dict[str, Any]:
         "data_absent": sorted(catalog.absent),
         "absent_reasons": [catalog.absent[name] for name in sorted(catalog.absent)],
         "data_undecoded": sorted(session.undecoded),
-        "remarks": [*remarks(plan, catalog), *session.notices],
+        "remarks": [*remarks(plan, catalog), *session.notices, *longer_lines(session)],
     }
 
 

@@ -8,6 +8,7 @@ from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.points import points_remarks
 from segsweep.sweep.session import Session
+from segsweep.sweep.shorter_runs import longer_lines
 from segsweep.sweep.small_stem import stem_remarks
 from segsweep.sweep.tally import EarlierProgress
 
@@ -29,7 +30,7 @@ def announce(session: Session, progress: EarlierProgress) -> None:
     view.workers(runner.workers, runner.label)
     if planner.done:
         return
-    for line in remarks(plan, session.catalog):
+    for line in (*remarks(plan, session.catalog), *longer_lines(session)):
         notify(line)
     text = (
         f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to tune, "

@@ -48,6 +48,7 @@ class Driver:
     from_scratch: frozenset[str] = frozenset()  # records that were stopped or failed: their next start discards earlier epochs
     recorded: set[str] = field(default_factory=set)  # ids of stages that the records show as finished
     prepare: Callable[[], None] = lambda: None
+    keep_checkpoints: bool = False  # of finished trials, so that longer ones can continue them
     _begun: dict[str, Moment] = field(default_factory=dict)  # id of a task on a worker -> when it began
     _open: set[str] = field(default_factory=set)  # records whose start is written and whose end is not
     _left: dict[str, set[str]] = field(default_factory=dict)  # id of a task -> its records that have not ended
@@ -263,11 +264,12 @@ class Driver:
         return bool(left)
 
     def _task_ended(self, task: Task, status: str, error: str | None) -> None:
-        """Remove the checkpoints of a task whose records have all ended, then notify the planner."""
+        """Remove the checkpoints of a task whose records have all ended, unless they are kept; then notify the planner."""
         del self._left[task.identity]
         if KINDS[task.kind].artifact is not None and status == "finished":
             self.recorded |= set(task.records)
-        if (checkpoints := task.checkpoints_id(self.records_id)) is not None:
+        is_kept = self.keep_checkpoints and status == "finished"
+        if not is_kept and (checkpoints := task.checkpoints_id(self.records_id)) is not None:
             self.store.checkpoints(checkpoints).clear()
         self.planner.task_ended(task, error)
 

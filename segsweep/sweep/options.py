@@ -46,6 +46,9 @@ class Options:
         float,
         metavar="MINUTES",
     )
+    keep_checkpoints: bool = _option(
+        False, "keep the last checkpoint of every finished trial, so that a trial with more epochs or steps continues it"
+    )
     deterministic: bool = _option(False, "make results on a GPU bit-identical between runs, as far as torch supports it; slower")
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.reporting import reporting
 from segsweep.sweep.resume import earlier_progress, ids_to_restart
 from segsweep.sweep.session import Purpose, Session, SessionConfig, open_session
+from segsweep.sweep.shorter_runs import shorter_runs
 from segsweep.sweep.signals import interruptible
 
 
@@ -52,7 +53,7 @@ def run(
         mirror: What is sent to W&B: a mode such as `online`, or `MirrorOptions`.
         **options: Fields of `segsweep.sweep.options.Options`, as on the command line: `runner` (`ray` or `inline`), `device`,
             `threads`, `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`,
-            `wait_minutes`, `wait_for_nodes`.
+            `wait_minutes`, `wait_for_nodes`, `keep_checkpoints`.
 
     Raises:
         UserError: The study, the data or an option is wrong. Nothing has been trained.
@@ -104,6 +105,7 @@ def _context(session: Session) -> ExecutionContext:
         session.run_state.records_id,
         folders.max_images,
         user_objects=for_workers(session.plan.study.user_objects),
+        shorter_runs=shorter_runs(session),
     )
 
 
@@ -120,6 +122,7 @@ def _driver(session: Session) -> Driver:
         from_scratch=ids_to_restart(session.earlier, session.lost),
         recorded=set(stages["stage_id"][stages["status"] == "finished"]),
         prepare=partial(prepare_all, session.plan.study, session.catalog),
+        keep_checkpoints=session.config.options.keep_checkpoints,
     )
     driver.write_plan()
     driver.note_decisions()  # records the choices, whose confirmed runs the plan alone does not name

@@ -64,6 +64,7 @@ COLUMNS: Mapping[str, str] = {
     "ended_at": NUMBER,
     "seconds": NUMBER,
     "device": TEXT,
+    "continued_from": TEXT,
     "source_hash": TEXT,
     "model_key": TEXT,
     "model_hash": TEXT,
