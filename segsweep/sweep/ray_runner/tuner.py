@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from segsweep.context import ExecutionContext
 from segsweep.sweep.driver import Driver
+from segsweep.sweep.ray_runner.call_names import CallNames
 from segsweep.sweep.ray_runner.capacity import Capacity
 from segsweep.sweep.ray_runner.deaths import death_of
 from segsweep.sweep.ray_runner.group import GroupSize
@@ -41,6 +42,7 @@ class Dispatcher:
     error: Exception | None = None
     running: dict[str, Task] = field(default_factory=dict)
     actors: dict[str, Any] = field(default_factory=dict)
+    names: CallNames = field(default_factory=CallNames)
     _next: Assignment | None = None  # a task that waits for enough free workers
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,13 +79,16 @@ class Dispatcher:
     def began(self, tune_id: str, actor: Any) -> None:
         """Note that a worker has received its job."""
         self.actors[tune_id] = actor
+        self.names.begin(actor, self.running[tune_id])
         self.driver.begin(self.running[tune_id])
 
     def handle(self, tune_id: str, messages: list[Message]) -> bool:
         """Pass the messages of one step to the driver, and return whether the task continues."""
         task = self.running[tune_id]
         continues = all(self.driver.handle(task, message) for message in messages)
-        if not continues:
+        if continues:
+            self.names.update(self.actors[tune_id], task, messages)
+        else:
             self.actors[tune_id].release.remote()  # at once, not only when the worker receives its next job
             self._forget(tune_id)
         return continues
@@ -121,7 +126,7 @@ class Dispatcher:
         self.running, self.actors = {}, {}
 
     def _forget(self, tune_id: str) -> None:
-        del self.running[tune_id]
+        self.names.end(self.running.pop(tune_id))
         self.actors.pop(tune_id, None)
 
 

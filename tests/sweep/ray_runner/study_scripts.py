@@ -83,7 +83,7 @@ def _is_worker(process: psutil.Process) -> bool:
         command = process.info["cmdline"]
     except psutil.Error:
         return False
-    return bool(command) and command[0].startswith("ray::segsweep-")
+    return bool(command) and command[0].startswith("ray::segsweep")
 
 
 def kill_workers(count: int) -> None:
