@@ -5,10 +5,10 @@ import re
 from ray.util.state import list_tasks
 
 
-def test_ray_lists_each_task_by_its_cell_its_progress_and_its_device(script) -> None:
+def test_ray_lists_each_task_by_its_cell_its_progress_and_its_device(script, cluster) -> None:
     """The steps of trials, stages and scores are listed by cell, seed, epoch and device."""
     script().run("--max-concurrent", "2")
-    names = {task.name for task in list_tasks(filters=[("type", "=", "ACTOR_TASK")], limit=10_000)}
+    names = {task.name for task in list_tasks(cluster, filters=[("type", "=", "ACTOR_TASK")], limit=10_000)}
     for pattern in (
         r"segsweep stage supervised:folder:\S+ for unet4, after epoch 40, on cpu x1",
         r"segsweep tune source=random lr=\S+ seed=0, epoch 2 of 4, on cpu x1",
