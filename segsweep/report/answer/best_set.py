@@ -5,20 +5,19 @@ from itertools import combinations
 
 import numpy as np
 
-from segsweep.report.answer.contrasts import LEVEL
 from segsweep.report.answer.scores import Engine, StudyScores
 
 
-def beaten_by(scores: StudyScores, level: float = LEVEL) -> dict[str, str] | None:
+def beaten_by(scores: StudyScores, level: float | None = None) -> dict[str, str] | None:
     """Return, for each cell that is not among the best, the cell that beats it by most; None if the seeds do not decide it.
 
-    The truly best cell is among the others with a probability of at least `level`. A pair is compared over the units that both
-    cells have. Cells without scores are not compared.
+    The truly best cell is among the others with a probability of at least `level`, by default that of the scores. A pair is
+    compared over the units that both cells have. Cells without scores are not compared.
     """
     cells = scores.cells
     if len(cells) < 2:
         return {}
-    share = level ** (1 / (len(cells) - 1))
+    share = (level or scores.level) ** (1 / (len(cells) - 1))
     worst: dict[str, tuple[float, str]] = {}
     decided = False
     for engine, wanted in _engines(scores):

@@ -59,6 +59,7 @@ class Contrasts:
         prior: Prior variance of the mean of one cell due to the units.
         scatter: (C,), each cell's own estimate of that variance, around the effect that the units have on all cells.
         covers_images: Whether intervals cover new images; one image says nothing on others.
+        level: Level of intervals for which no other is given.
     """
 
     mean: Floats
@@ -72,9 +73,10 @@ class Contrasts:
     prior: float
     scatter: Floats
     covers_images: bool
+    level: float = LEVEL
 
     @classmethod
-    def of(cls, folds: Sequence[Floats], repetitions: Sequence[int] | None = None) -> "Contrasts":
+    def of(cls, folds: Sequence[Floats], repetitions: Sequence[int] | None = None, level: float = LEVEL) -> "Contrasts":
         """Return the contrasts of scores (C, S, N) of C cells, S units and N images: one array per fold, one without folds.
 
         Several folds are the units, each with its mean over seeds and images. They differ in training images, chosen settings,
@@ -105,6 +107,7 @@ class Contrasts:
             prior=prior,
             scatter=scatter,
             covers_images=len(folds) > 1 or scores.shape[2] > 1,
+            level=level,
         )
 
     @property
@@ -128,19 +131,19 @@ class Contrasts:
                 found[cell] = self.scatter[cell] > prior * fdtri(self.freedom, freedom, OUTLYING ** (1 / len(self.mean)))
         return found
 
-    def estimates(self, weights: npt.ArrayLike, level: float = LEVEL, *, one_sided: bool = False) -> Estimates:
+    def estimates(self, weights: npt.ArrayLike, level: float | None = None, *, one_sided: bool = False) -> Estimates:
         """Return the estimates and intervals of contrasts with weights (G, C), each at `level` for itself.
 
         With one unit the intervals cover images alone; see `freedom`.
         """
         weights_GC = np.atleast_2d(np.asarray(weights, dtype=np.float64))
         parts = self._parts(weights_GC)
-        return Estimates(weights_GC @ self.mean, parts.half((1 - level) / (1 if one_sided else 2)))
+        return Estimates(weights_GC @ self.mean, parts.half((1 - (level or self.level)) / (1 if one_sided else 2)))
 
-    def family(self, weights: npt.ArrayLike, level: float = LEVEL) -> Estimates:
+    def family(self, weights: npt.ArrayLike, level: float | None = None) -> Estimates:
         """Return the estimates and intervals of contrasts with weights (G, C), all of them together at `level` (Šidák)."""
         weights_GC = np.atleast_2d(np.asarray(weights, dtype=np.float64))
-        return self.estimates(weights_GC, level ** (1 / len(weights_GC)))
+        return self.estimates(weights_GC, (level or self.level) ** (1 / len(weights_GC)))
 
     def p_value(self, weights: npt.ArrayLike) -> float:
         """Return the largest 1 - level whose interval of one contrast (C,) still contains 0."""
@@ -157,7 +160,7 @@ class Contrasts:
             return 1.0
         return 0.0 if beyond(least) > 0 else float(np.exp(brentq(beyond, least, most, xtol=1e-12)))
 
-    def units_needed(self, weights: npt.ArrayLike, level: float = LEVEL) -> int | None:
+    def units_needed(self, weights: npt.ArrayLike, level: float | None = None) -> int | None:
         """Return the least number of units with which the interval of one contrast (C,) would exclude 0, None above 30.
 
         It assumes that the estimate and the variances stay as they are. None if the units are folds, or there is one unit.
@@ -168,11 +171,11 @@ class Contrasts:
             return None
         for units in range(self.units, MOST_SEEDS + 1):
             more = parts.with_units(self.units, units, self.freedom)
-            if more.half((1 - level) / 2)[0] < estimate:
+            if more.half((1 - (level or self.level)) / 2)[0] < estimate:
                 return units
         return None
 
-    def pairs(self, level: float = LEVEL, *, one_sided: bool = False) -> Estimates:
+    def pairs(self, level: float | None = None, *, one_sided: bool = False) -> Estimates:
         """Return all differences between two cells, (C, C): row minus column, each interval at `level` for itself."""
 
         def spread(of_cells: Floats) -> Floats:
@@ -180,14 +183,16 @@ class Contrasts:
             return own[:, None] + own[None, :] - 2 * of_cells
 
         parts = self._moderated(spread, lambda of_cells: np.add.outer(of_cells, of_cells))
-        return Estimates(self.mean[:, None] - self.mean[None, :], parts.half((1 - level) / (1 if one_sided else 2)))
+        return Estimates(
+            self.mean[:, None] - self.mean[None, :], parts.half((1 - (level or self.level)) / (1 if one_sided else 2))
+        )
 
-    def best(self, level: float = LEVEL) -> Flags:
+    def best(self, level: float | None = None) -> Flags:
         """Return which cells (C,) may be the best: those that no other cell beats, the truly best among them at `level`.
 
         Gupta's subset (Gupta 1965, https://doi.org/10.1080/00401706.1965.10490251).
         """
-        pairs = self.pairs(level ** (1 / max(len(self.mean) - 1, 1)), one_sided=True)
+        pairs = self.pairs((level or self.level) ** (1 / max(len(self.mean) - 1, 1)), one_sided=True)
         beats = (pairs.estimate > pairs.half) & ~np.eye(len(self.mean), dtype=np.bool_)
         return np.asarray(~beats.any(axis=0))
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from segsweep.report.answer.contrasts import LEVEL, Contrasts, Floats
+from segsweep.report.answer.contrasts import Contrasts, Floats
 
 STEPS = 100  # of the search between two neighbouring numbers of images
 
@@ -42,7 +42,7 @@ class ImagesSaved:
 
 
 def images_saved(
-    contrasts: Contrasts, source: Floats, reference: Sequence[Floats], images: Sequence[float], level: float = LEVEL
+    contrasts: Contrasts, source: Floats, reference: Sequence[Floats], images: Sequence[float], level: float | None = None
 ) -> ImagesSaved:
     """Return the number of images with which a reference scores as a source does.
 
@@ -51,7 +51,7 @@ def images_saved(
         source: Weights (C,) of the source's score, which add up to 1: one cell, or a mean over cells.
         reference: Weights (C,) of the reference's score for each of `images`, from the same cells apart from source and number.
         images: Numbers of target images of the reference in ascending order, at least two.
-        level: Confidence level.
+        level: Confidence level; by default that of the contrasts.
 
     Raises `ValueError` for fewer than two numbers, or numbers that do not ascend.
     """

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
-from segsweep.report.answer.contrasts import LEVEL, Floats, helmert
+from segsweep.report.answer.contrasts import Floats, helmert
 from segsweep.report.answer.matching import Design, Pair, pair_weights
 from segsweep.report.answer.scores import Engine, StudyScores
 
@@ -131,7 +131,7 @@ class _Asker:
         """Return one difference per level whose cells have scores; their simultaneous intervals hold together."""
         usable = {level: self._usable(of_level) for level, of_level in pairs.items()}
         usable = {level: kept for level, kept in usable.items() if kept}
-        share = LEVEL ** (1 / max(len(usable), 1))
+        share = self.scores.level ** (1 / max(len(usable), 1))
         return tuple(
             self.difference(level, pair_weights(kept), share, (len(kept), len(pairs[level]))) for level, kept in usable.items()
         )
@@ -203,7 +203,7 @@ def _dependences(design: Design, axis: str, asker: _Asker) -> Iterator[Dependenc
         families = {level: asker.family(of_level) for level, of_level in pairs[other].items()}
         if all(families.values()):
             strata = [Question(axis, design.reference(axis), family, {other: level}, rest) for level, family in families.items()]
-            yield Dependence(other, *_interaction(strata, asker, LEVEL ** (1 / len(complete))), tuple(strata))
+            yield Dependence(other, *_interaction(strata, asker, asker.scores.level ** (1 / len(complete))), tuple(strata))
 
 
 def _strata(design: Design, axis: str, other: str) -> dict[str, dict[str, list[Pair]]]:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from segsweep.config.folds import folds_of
 from segsweep.records.study_records import Records
-from segsweep.report.answer.contrasts import Contrasts
+from segsweep.report.answer.contrasts import LEVEL, Contrasts
 from segsweep.report.answer.linearised import CLASS_IOU, OF_COUNTS, OF_IMAGES, Floats, ImageCounts, linearised
+from segsweep.report.answer.looks import level_of
 from segsweep.report.cells import confirmed_runs
 
 PIXELS = ["hit", "true", "predicted"]
@@ -59,6 +60,7 @@ class StudyScores:
         repetitions: Number of the repetition that each fold belongs to.
         images: Number of test images, over all folds.
         by_cell: For each cell and unit, the scores (N,) of every fold.
+        level: Level of the intervals.
     """
 
     measure: str
@@ -67,6 +69,7 @@ class StudyScores:
     repetitions: tuple[int, ...]
     images: int
     by_cell: Mapping[str, Mapping[int, Sequence[Floats]]]
+    level: float = LEVEL
     _engines: dict[frozenset[int], Engine] = field(default_factory=dict, repr=False)
 
     @property
@@ -95,7 +98,7 @@ class StudyScores:
             for fold in range(len(self.folds))
         ]
         per_unit = np.mean([scores.mean(axis=2) for scores in folds], axis=0)
-        return Engine(tuple(cells), tuple(ordered), Contrasts.of(folds, self.repetitions), per_unit)
+        return Engine(tuple(cells), tuple(ordered), Contrasts.of(folds, self.repetitions, self.level), per_unit)
 
 
 def study_scores(records: Records, measure: str = "iou") -> StudyScores:
@@ -128,7 +131,8 @@ def study_scores(records: Records, measure: str = "iou") -> StudyScores:
                 by_cell.setdefault(cell, {})[int(unit)] = [np.mean(each, axis=0) for each in scores]
     images = len(set().union(*kept.values()))  # repetitions test the same images
     repetitions = tuple(_repetition(fold, records) for fold in folds)
-    return StudyScores(measure, int(records.study["source_seeds"]) > 1, tuple(folds), repetitions, images, by_cell)
+    models = int(records.study["source_seeds"]) > 1
+    return StudyScores(measure, models, tuple(folds), repetitions, images, by_cell, level_of(records.study))
 
 
 def _check(measure: str, records: Records) -> None:

@@ -6,10 +6,10 @@ Every number is a share of simulated studies in per cent, where 95 is meant. See
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from zlib import crc32
 
 import numpy as np
 import pytest
+from simulated_scores import CELLS, IMAGES, Chance, Floats, random, report, study, to_first
 
 from segsweep.report.answer import contrasts as engine
 from segsweep.report.answer.contrasts import LEVEL, Contrasts, Parts
@@ -17,35 +17,11 @@ from segsweep.report.answer.linearised import ImageCounts, linearised
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-Floats = np.ndarray
 STUDIES = 400  # simulated per setting
 DRAWS = 40_000
-IMAGES = 60
-
-
-@dataclass(frozen=True)
-class Chance:
-    """Standard deviations of a cell's score: over training seeds, over images, and of the rest."""
-
-    seeds: float
-    images: float
-    rest: float
 
 
 DIFFERENCES = {"seeds": Chance(0.035, 0.01, 0.09), "both": Chance(0.01, 0.07, 0.08), "images": Chance(0.002, 0.1, 0.08)}
-CELLS = {"seeds": Chance(0.025, 0.01, 0.06), "both": Chance(0.01, 0.05, 0.06), "images": Chance(0.003, 0.1, 0.06)}
-
-
-def random(*setting: object) -> np.random.Generator:
-    """Return the generator of a setting, so that tests can run in any order."""
-    return np.random.default_rng(crc32(repr(setting).encode()))
-
-
-def report(title: str, columns: str, rows: dict[str, list[float]]) -> None:
-    """Print a table: one row per setting, per cent with one decimal."""
-    print(f"\n{title}\n{'':56s}{columns}")
-    for name, values in rows.items():
-        print(f"{name:56s}{'  '.join(f'{100 * value:5.1f}' for value in values)}")
 
 
 # One difference, as in section 3 of Howe's combination
@@ -85,21 +61,6 @@ def test_the_interval_of_one_difference() -> None:
 
 
 # Whole studies: differences of every cell to the first, all cells equal
-
-
-def study(number: np.random.Generator, cells: int, seeds: int, chance: Chance, unlike: float, odd: float = 1) -> Floats:
-    """Return scores (C, S, N) of equal cells, the logarithms of whose scatter have the sd `unlike`; cell 1 has `odd` times it."""
-    scatter = np.exp(number.normal(0, unlike, (cells, 1, 1)))
-    scatter[1] *= odd
-    shared = number.normal(0, 0.2, (1, 1, IMAGES)) + number.normal(0, 0.01, (1, seeds, 1))
-    own = scatter * number.normal(0, chance.seeds, (cells, seeds, 1)) + number.normal(0, chance.images, (cells, 1, IMAGES))
-    scores: Floats = shared + own + number.normal(0, chance.rest, (cells, seeds, IMAGES))
-    return scores
-
-
-def to_first(cells: int) -> Floats:
-    """Return the differences (C - 1, C) of every cell to the first."""
-    return np.hstack([-np.ones((cells - 1, 1)), np.eye(cells - 1)])
 
 
 def verdicts(contrasts: Contrasts, truth: Floats | float = 0.0) -> tuple[float, float, float, float]:
