@@ -64,14 +64,16 @@ def add_models_options(parser: Parser) -> None:
     """Add the options of `segsweep models`."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="architectures (default: those of the published studies, and more)")
-    add("--classes", type=_at_least(1), default=2, metavar="N", help="number of classes (default: 2)")
+    add("--classes", type=at_least(1), default=2, metavar="N", help="number of classes (default: 2)")
     add("--freeze", default="none", metavar="POLICY", help="none, encoder, encoder:K or norm (default: none)")
-    add("--image-px", type=_at_least(16), default=256, metavar="PX", help="side of the images, in pixels (default: 256)")
+    add("--image-px", type=at_least(16), default=256, metavar="PX", help="side of the images, in pixels (default: 256)")
     add("--json", action="store_true", help="print one JSON list")
     add("--encoders", action="store_true", help="list the decoders and encoders that can be combined instead")
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of an argument that is a whole number of at least `least`."""
+
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
             raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least {least}")

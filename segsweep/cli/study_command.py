@@ -21,6 +21,7 @@ from segsweep.sweep.options import Options
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import run_in
 from segsweep.sweep.session import Purpose, SessionConfig, open_session
+from segsweep.sweep.until_decided import at_last_look
 
 
 def plan(
@@ -36,6 +37,7 @@ def plan(
     """Print the plan of a study. Raises the errors that a run would raise, and writes only to the store."""
     check_mirror(mirror, folders.study_folder(study))
     view, notify = choose_view(console), partial(console.print, soft_wrap=True)
+    study = at_last_look(study, folders.study_folder(study))
     try:
         with open_session(study, SessionConfig(Purpose.PLAN, folders, options, view, notify, retry_failed)) as session:
             view.close()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segsweep.cli.command_options import at_least
 from segsweep.cli.continuing import how_to_continue
 from segsweep.cli.exits import announce_start, exit_codes
 from segsweep.cli.mirror_options import add_mirror_options, mirror_options
@@ -110,6 +111,12 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--store", metavar="DIR", help="folder of artifacts, shared by all studies (default: store, beside --out)")
     add("--name", metavar="NAME", help="run a variant under another name, in another folder")
     add("--fork", metavar="NAME", help="run a variant under another name that starts from this study's records")
+    add(
+        "--seeds-until-decided",
+        type=at_least(2),
+        metavar="MOST",
+        help="add seeds to all cells, up to MOST, while more would decide an open question",
+    )
     add("--retry-failed", action="store_true", help="run failed trials and stages again")
     group = parser.add_argument_group(
         "runner, device and workers (default: Ray, on all cores and GPUs of the cluster or of this machine)"
@@ -140,6 +147,8 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
         from segsweep.data.table import DataRoots
 
         return fetch(narrowed, DataRoots.parse(options.data), console)
+    if options.seeds_until_decided is not None:
+        narrowed = narrowed.until_decided(options.seeds_until_decided)
     folders = Folders.make(options.out, options.store, options.data)
     study, remarks = _fit_to_data(narrowed, [*chosen, *options.set], stand_ins, options, folders.roots)
     if options.name is not None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from segsweep.config.early_stopping import parse_early_stopping
+from segsweep.config.looks import parse_until_decided
 from segsweep.config.settings import LISTED, Settings
 from segsweep.config.space import Choice, LogUniform, Uniform, all_listed
 from segsweep.config.study import SOURCE_RATE, Study
@@ -28,6 +29,7 @@ def narrow(study: Study, assignments: list[str]) -> Study:
       the values to try; if all tuned axes then list their values, every combination is tried and the study's `trials_per_cell` no
       longer applies, unless another assignment sets `trials_per_cell`.
     - `NAME=LOW..HIGH` gives a tuned axis another range.
+    - `seeds` also takes `until decided` or `until decided: MOST`.
     - `seeds`, `source_seeds`, `trials_per_cell` and `source_trials` take a whole number.
     - `target` names another dataset, `protocol` its split.
     - `early_stopping` takes a rule such as `racing(margin=0.01)`, or `none`.
@@ -69,9 +71,11 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _assign(study: Study, name: str, text: str) -> Study:
     if name in COUNTS:
+        if name == "seeds" and parse_until_decided(text) is not None:
+            return replace(study, seeds=text)  # type: ignore[arg-type]  # the study reads it
         if not text.isdecimal():
             raise UserError(f"--set {name}={text}: must be a whole number >= 1")
-        counts: dict[str, Any] = {name: int(text)}
+        counts: dict[str, Any] = {name: int(text), **({"looks": ()} if name == "seeds" else {})}
         if counts.get("source_trials") == 1:
             counts["source_range"] = None
         return replace(study, **counts)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from segsweep.config.early_stopping import RULES, EarlyStopping
 from segsweep.config.folds import folds_of
+from segsweep.config.looks import FIRST, UNTIL_DECIDED, looks_of, parse_until_decided
 from segsweep.config.plain import listed, plain
 from segsweep.config.published_results import Published
 from segsweep.config.setting_rules import DECIDED_BY
@@ -109,7 +110,9 @@ class Study:
         fixed: Values by name of the setting; settings that are not mentioned have their defaults.
         trials_per_cell: Number of tuning trials per cell, at least 1. None: every combination if all tuned axes list their
             values, otherwise 8.
-        seeds: Number of confirmed runs per cell, at least 1.
+        seeds: Number of confirmed runs per cell, at least 1. Or "until decided", with the most seeds as in "until decided: 20"
+            (default: 12): the study starts with 3 and adds seeds to all cells while more would decide an open question.
+        looks: Numbers of seeds at which such a study looks at its answer; `seeds` is the present one. Empty for other studies.
         source_seeds: Number of models per source, each trained with another seed; at least 1. Confirmed runs use them in turn, so
             `seeds` must be a multiple of it if the study trains sources.
         source_trials: Number of learning rates at which the supervised stages of each source are trained; the source's validation
@@ -138,6 +141,7 @@ class Study:
     early_stopping: EarlyStopping | None = None
     published: Published | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
+    looks: tuple[int, ...] = ()
     user_objects: Mapping[str, UserObject] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,6 +149,9 @@ class Study:
             raise UserError(f"study name={self.name!r}: must be letters, digits, '_', '.' and '-', since it names a folder")
         if not isinstance(self.target, Target):
             raise UserError(f"study {self.name}: target={self.target!r}: must be a Target")
+        if (most := parse_until_decided(self.seeds)) is not None:
+            object.__setattr__(self, "looks", looks_of(FIRST, most))
+            object.__setattr__(self, "seeds", FIRST)
         for count in ("trials_per_cell", "seeds", "source_seeds", "source_trials"):
             value = plain(getattr(self, count))
             object.__setattr__(self, count, value)
@@ -173,6 +180,7 @@ class Study:
         object.__setattr__(self, "tune", MappingProxyType({axis: _canonical(axis, t) for axis, t in self.tune.items()}))
         self._check_source_trials()
         self._check_folds()
+        self._check_looks()
         if not list(self.cells()):
             raise UserError(f"study {self.name}: compare={self.compare!r}: contains no cell; compare at least one value")
 
@@ -228,6 +236,22 @@ class Study:
                 raise UserError(f"study {self.name}: fold={fold!r}: protocol {protocol!r} {has}")
         if folds is not None and any(settings.dev_share is not None for _, settings in self.cells()):
             raise UserError(f"study {self.name}: protocol {protocol!r} has no dev_share; only 'holdout-H' has one")
+
+    def until_decided(self, most: int) -> "Study":
+        """Return the study that starts with these seeds and adds seeds, up to `most`, until its questions are decided."""
+        return replace(self, looks=looks_of(self.seeds, most))
+
+    def _check_looks(self) -> None:
+        """Raise `UserError` if the study cannot add seeds until its questions are decided."""
+        if not self.looks:
+            return
+        what = f"study {self.name}: seeds {UNTIL_DECIDED!r}"
+        if self.looks[-1] <= self.looks[0] or self.looks[0] < 2:
+            raise UserError(f"{what}: from {self.looks[0]} to {self.looks[-1]} seeds; start with at least 2, and allow more")
+        if self.source_seeds > 1:
+            raise UserError(f"{what}: with source_seeds={self.source_seeds} only more models decide; use source_seeds=1")
+        if folds_of(self.target.protocol) is not None:
+            raise UserError(f"{what}: protocol {self.target.protocol!r} compares over folds, not seeds; give a number of seeds")
 
     def folds(self, settings: Settings) -> tuple[int | None, ...]:
         """Return the folds on which a cell runs: the fold of its settings, or all of the protocol; `(None,)` without folds."""

@@ -11,6 +11,7 @@ from segsweep.sweep.session import Session
 from segsweep.sweep.shorter_runs import longer_lines
 from segsweep.sweep.small_stem import stem_remarks
 from segsweep.sweep.tally import EarlierProgress
+from segsweep.sweep.until_decided import look_remarks
 
 
 def seconds_left(session: Session) -> float:
@@ -50,5 +51,6 @@ def remarks(plan: Plan, catalog: Catalog) -> list[str]:
         *class_remarks(plan.study, catalog),
         *stem_remarks(plan.study),
         *points_remarks(plan.study),
+        *look_remarks(plan.study),
         *(f"cell {name} is identical to cell {kept}: it is run once, as {kept}" for name, kept in plan.twins.items()),
     ]

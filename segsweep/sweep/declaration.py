@@ -29,6 +29,7 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "fixed": dict(study.fixed),
         "trials_per_cell": len(tuning_points(study.tune, study.trials_per_cell)),
         "seeds": study.seeds,
+        **({"looks": list(study.looks)} if study.looks else {}),
         "source_seeds": study.source_seeds,
         "source_trials": study.source_trials,
         "source_range": str(study.range_of_source_rates) if study.range_of_source_rates else None,

@@ -27,6 +27,7 @@ from segsweep.sweep.resume import earlier_progress, ids_to_restart
 from segsweep.sweep.session import Purpose, Session, SessionConfig, open_session
 from segsweep.sweep.shorter_runs import shorter_runs
 from segsweep.sweep.signals import interruptible
+from segsweep.sweep.until_decided import at_last_look, next_look
 
 
 def run(
@@ -84,7 +85,20 @@ def _data_texts(data: object) -> list[str]:
 
 
 def run_in(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool = False) -> Records:
-    """Run the unfinished work of a study in `folders`, show its progress on the console, and return its records."""
+    """Run the unfinished work of a study in `folders`, show its progress on the console, and return its records.
+
+    A study that adds seeds until its questions are decided runs once per look.
+    """
+    study = at_last_look(study, folders.study_folder(study))
+    while True:
+        records = _run_once(study, folders, options, console, retry_failed)
+        if (following := next_look(study, records)) is None:
+            return records
+        study, line = following
+        console.print(line, soft_wrap=True)
+
+
+def _run_once(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool) -> Records:
     with interruptible(), reporting(folders.study_folder(study), console) as view:
         config = SessionConfig(Purpose.RUN, folders, options, view, view.notify, retry_failed)
         with open_session(study, config) as session:

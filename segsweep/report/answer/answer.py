@@ -97,6 +97,7 @@ class Answer:
         limits: What the intervals do not cover.
         level_labels: For each compared axis, the labels of its levels.
         design: The cells with their levels.
+        looks: Numbers of seeds at which a study that adds seeds looks at its answer; empty for other studies.
         unscored: Why no cell has a score, as a sentence; empty if one has.
     """
 
@@ -117,6 +118,7 @@ class Answer:
     limits: Limits
     level_labels: Mapping[str, Mapping[str, str]]
     design: Design
+    looks: tuple[int, ...] = ()
     unscored: str = "No confirmed run has finished, so nothing can be said."
 
     @cached_property
@@ -164,6 +166,7 @@ def answer_of(records: Records, measure: str = "iou", matters: float = MATTERS) 
     return replace(
         found,
         study=str(records.study["name"]),
+        looks=tuple(records.study.get("looks") or ()),
         chosen=_chosen(records, scores.cells),
         unscored="" if scores.cells else _unscored(records, measure),
     )

@@ -33,6 +33,8 @@ def limits_sentence(answer: Answer) -> str:
     if len(answer.scores.folds) < limits.folds:
         complete = len(answer.scores.folds)
         notes.append(f"only {complete} of {limits.folds} folds {'has' if complete == 1 else 'have'} runs of all cells")
+    if answer.looks:
+        notes.append(f"all looks of the study, up to {answer.looks[-1]} {unit_text(answer)}s, hold at 95 % together")
     opening = "" if answer.covers_seeds else f"One {unit_text(answer)}: "
     text = f"{opening}{'the' if opening else 'The'} 95 % intervals cover {over}; they leave out {joined(left_out, len(left_out))}"
     return f"{text}; {'; '.join(notes)}." if notes else f"{text}."

@@ -8,24 +8,9 @@ the correlation between looks. `tests/report/answer/test_looks.py` measures this
 """
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from typing import Any
 
 from segsweep.report.answer.contrasts import LEVEL
-
-GROWTH = 1.5  # a look has at least this many times the seeds of the one before
-
-
-def looks_of(first: int, most: int, step: int = 1) -> tuple[int, ...]:
-    """Return the numbers of seeds at which a study looks: `first`, then growing by half, up to `most`; multiples of `step`.
-
-    They are fixed before the study starts, so that what a look finds has no influence on the level of the next one.
-    """
-    looks = [first]
-    while looks[-1] < most:
-        wanted = max(looks[-1] + step, step * ceil(GROWTH * looks[-1] / step))
-        looks.append(most if wanted + step > most else wanted)
-    return tuple(looks)
 
 
 def look_level(looks: Sequence[int], units: int) -> float:
