@@ -33,7 +33,7 @@ class CallNames:
 
     def begin(self, actor: Any, task: Task) -> None:
         """Name the first step of a task, which prepares its start."""
-        self._name(actor, f"segsweep {task.describe()}")
+        self._name(actor, f"segsweep: {task.describe()}")
 
     def update(self, actor: Any, task: Task, messages: Sequence[Message]) -> None:
         """Name the next step of a task, after a step with these messages."""
@@ -45,7 +45,7 @@ class CallNames:
         of_all = "" if task.results is None else f" of {task.results}"
         is_last = task.results is None or done == task.results
         epoch = f"after epoch {done}{of_all}" if is_last else f"epoch {done + 1}{of_all}"
-        parts = [f"segsweep {task.describe()}", *([epoch] if done or not is_last else [])]
+        parts = [f"segsweep: {task.describe()}", *([epoch] if done or not is_last else [])]
         if device := self._devices.get(task.identity):
             parts.append(f"on {device}")
         self._name(actor, ", ".join(parts))
