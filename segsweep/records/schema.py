@@ -29,6 +29,7 @@ EPOCHS: Mapping[str, str] = {
     "seconds": NUMBER,
     "images_per_second": NUMBER,
     "micro_batch": INTEGER,
+    "cpu_seconds": NUMBER,
 }
 IMAGES: Mapping[str, str] = {
     "study": TEXT,

@@ -41,7 +41,8 @@ class EpochResult:
     `epoch` counts from 1, `steps` from the start of training. Losses and `val_dice` are means over images. `learning_rate` is
     that of the head at the last step. `seconds` are wall time, including validation; `images_per_second` covers training only.
     `best` means that this epoch's weights are kept until those of a later epoch replace them. `micro_batch` is the number of
-    images in one forward pass, smaller than the batch size if memory was short.
+    images in one forward pass, smaller than the batch size if memory was short. `cpu_seconds` is the CPU time of the process:
+    with one CPU thread, less than `seconds` means that other processes took the core.
     """
 
     epoch: int
@@ -55,6 +56,7 @@ class EpochResult:
     images_per_second: float
     best: bool
     micro_batch: int | None = None
+    cpu_seconds: float | None = None
 
     def reading(self, keep: str) -> Reading:
         """Return the value of the measure that decides which epoch is kept."""
@@ -78,6 +80,7 @@ class EpochResult:
             "seconds": self.seconds,
             "images_per_second": self.images_per_second,
             "micro_batch": self.micro_batch,
+            "cpu_seconds": self.cpu_seconds,
         }
 
     @property
@@ -170,7 +173,7 @@ def train(
 
     while state.results < recipe.length.results and not _plateau(state, recipe.patience_epochs):
         # ---- prepare the epoch: steps, batches and random numbers follow from seed and epoch, so a resumed run repeats them ----
-        start, epoch = time.perf_counter(), state.results
+        start, cpu_start, epoch = time.perf_counter(), time.process_time(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
         batches = list(step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, least))
         chance = torch.Generator().manual_seed(seed_for("augmentation", seed, epoch))
@@ -212,6 +215,7 @@ def train(
             images_per_second=images_per_second,
             best=recipe.keep == "last" or found > state.best_reading,
             micro_batch=stepper.micro_batch,
+            cpu_seconds=time.process_time() - cpu_start,
         )
         state.history.append(asdict(result))
         state.read(found)

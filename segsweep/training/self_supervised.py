@@ -38,7 +38,7 @@ class PretrainingResult:
     `epoch` counts from 1, `steps` from the start of training. Losses are means over images. `contrastive_accuracy` is the share
     of held-out views that are matched with the other view of their image among all views of a batch. It and `val_loss` are None
     with too few held-out images; it is None for a method that matches no views. `seconds` are wall time, including validation;
-    `images_per_second` covers training only.
+    `images_per_second` covers training only. `cpu_seconds` is the CPU time of the process.
     """
 
     epoch: int
@@ -50,6 +50,7 @@ class PretrainingResult:
     learning_rate: float
     seconds: float
     images_per_second: float
+    cpu_seconds: float | None = None
 
     @property
     def best(self) -> bool:
@@ -142,7 +143,7 @@ def pretrain(
 
     while state.results < recipe.length.results:
         # ---- prepare the epoch: steps, batches and random numbers follow from seed and epoch, so a resumed run repeats them ----
-        start, epoch = time.perf_counter(), state.results
+        start, cpu_start, epoch = time.perf_counter(), time.process_time(), state.results
         first, last = (recipe.length.end_step(result, steps_per_epoch) for result in (epoch, epoch + 1))
         batches = list(step_batches(count, recipe.batch_size, seed, first, last, steps_per_epoch, least))
         chance = torch.Generator().manual_seed(seed_for("views", seed, epoch))
@@ -183,6 +184,7 @@ def pretrain(
             learning_rate=learning_rate,
             seconds=time.perf_counter() - start,
             images_per_second=images_per_second,
+            cpu_seconds=time.process_time() - cpu_start,
         )
         state.history.append(asdict(result))
 
