@@ -130,7 +130,7 @@ def _one_thread() -> None:
 def _one_measured_call() -> None:
     """Measure a model's speed in one call instead of many, if that module is loaded: every new store measures again."""
     if (speed := sys.modules.get("segsweep.training.speed")) is not None:
-        speed.MEASURED_SECONDS = 0.0
+        speed.MEASURED_SECONDS, speed.ROUNDS = 0.0, 1
 
 
 def write_folder(folder: Path, count: int, seed: int, shape: str) -> Path:

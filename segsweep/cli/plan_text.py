@@ -4,16 +4,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from segsweep.config.work import StageSpec
-from segsweep.durations import readable_seconds
-from segsweep.sweep.announce import remarks, seconds_left
+from segsweep.sweep.announce import prediction, remarks, seconds_left
 from segsweep.sweep.declaration import declaration
+from segsweep.sweep.prediction import Prediction
+from segsweep.sweep.prediction_text import prediction_lines
 from segsweep.sweep.session import Session
 from segsweep.sweep.shorter_runs import longer_lines
 
 NOT_SHOWN = ("schema_version", "segsweep", "name", "published", "cells")  # fields of a declaration that a plan omits
 
 
-def plan_content(session: Session) -> dict[str, Any]:
+def plan_prediction(session: Session) -> Prediction | None:
+    """Return the prediction of a session's remaining work; None if nothing is left to do, or data is absent."""
+    return None if session.catalog.absent else prediction(session)
+
+
+def plan_content(session: Session, predicted: Prediction | None) -> dict[str, Any]:
     """Return the content of `--plan --json` as plain values. The names of the fields are stable
     (`sweeps/README.md` lists them).
 
@@ -38,6 +44,7 @@ def plan_content(session: Session) -> dict[str, Any]:
         "stage_list": [_stage(stage, stage.spec_id not in missing) for stage in stages],
         "score_list": [{"name": task.spec.name, "done": done} for task, done in planner.all_scores()],
         "seconds": seconds,
+        "prediction": None if predicted is None else predicted.as_dict(),
         "device": runner.device.label,
         "workers": runner.workers,
         "runs_on": runner.label,
@@ -58,7 +65,7 @@ def _stage(stage: StageSpec, in_store: bool) -> dict[str, Any]:
     }
 
 
-def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
+def plan_lines(content: Mapping[str, Any], predicted: Prediction | None) -> Iterator[str]:
     """Yield the lines of `--plan`. They contain the whole declaration, so the plans of two variants differ where these do."""
     folds = f" on {content['folds']} folds each" if content["folds"] > 1 else ""
     phases = f"{content['tuning_trials']} to tune, {content['confirmation_trials']} to confirm"
@@ -69,7 +76,7 @@ def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name}: {_words(value)}"
     for grid in content["declared"]["compare"]:
         yield f"  compare: {_words(grid)}"
-    for name in content["cell_names"]:
+    for name in content["cell_names"] if predicted is None else ():  # otherwise the table of prices lists them
         yield f"  cell  {name}"
     varied = _varied([stage["settings"] for stage in content["stage_list"]])
     for stage in content["stage_list"]:
@@ -84,8 +91,8 @@ def plan_lines(content: Mapping[str, Any]) -> Iterator[str]:
     if content["data_undecoded"]:
         undecoded = ", ".join(content["data_undecoded"])
         yield f"not decoded yet: {undecoded}; their images and masks are unchecked (--check decodes and checks them)"
-    if content["seconds"]:
-        yield f"about {readable_seconds(content['seconds'])} on {content['runs_on']}, without early stopping"
+    if predicted is not None:
+        yield from prediction_lines(predicted, content["runs_on"])
 
 
 def _words(value: Any) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from rich.console import Console
 
 from segsweep.cli.exits import INCOMPLETE
-from segsweep.cli.plan_text import plan_content, plan_lines
+from segsweep.cli.plan_text import plan_content, plan_lines, plan_prediction
 from segsweep.config.study import Study
 from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
@@ -41,8 +41,9 @@ def plan(
     try:
         with open_session(study, SessionConfig(Purpose.PLAN, folders, options, view, notify, retry_failed)) as session:
             view.close()
-            content = plan_content(session)
-            print(json.dumps(content) if as_json else "\n".join(plan_lines(content)), flush=True)
+            predicted = plan_prediction(session)
+            content = plan_content(session, predicted)
+            print(json.dumps(content) if as_json else "\n".join(plan_lines(content, predicted)), flush=True)
     finally:
         view.close()
     check_free(folders.study_folder(study))  # last, so that the plan of a running study is shown

@@ -239,6 +239,13 @@ class RecordWriter:
         return identity
 
     @_report_disk_errors
+    def add_to_start(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to the present start of the study, or replace them; `declare` precedes."""
+        study = read_study(self.folder)
+        *earlier, present = study["starts"]
+        write_object(self.folder / STUDY, {**study, "starts": [*earlier, {**present, **facts}]})
+
+    @_report_disk_errors
     def compact(self) -> None:
         """Move tasks that have ended from lines to a part."""
         entries = {identity: read_live(self._live(identity)) for identity in self._ended}

@@ -1,12 +1,13 @@
 """The announcement of a run: remarks on the study, the number of cells, trials and stages, and the predicted time."""
 
-from segsweep.durations import readable_seconds
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.data_remarks import data_remarks
 from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.points import points_remarks
+from segsweep.sweep.prediction import Prediction, predict
+from segsweep.sweep.prediction_text import time_text
 from segsweep.sweep.session import Session
 from segsweep.sweep.shorter_runs import longer_lines
 from segsweep.sweep.small_stem import stem_remarks
@@ -23,13 +24,27 @@ def seconds_left(session: Session) -> float:
     return session.costs.total(planner.missing_stages()) * share / session.runner.workers
 
 
-def announce(session: Session, progress: EarlierProgress) -> None:
+def prediction(session: Session) -> Prediction | None:
+    """Return the prediction of the remaining work of a session on its runner's workers; None if nothing is left."""
+    if session.planner.done:
+        return None
+    return predict(
+        session.planner,
+        session.costs,
+        session.catalog,
+        session.runner.workers,
+        session.config.options.runner,
+        session.undecoded,
+    )
+
+
+def announce(session: Session, progress: EarlierProgress, predicted: Prediction | None) -> None:
     """Show the plan, the progress of earlier starts, all remarks, the predicted time, and how to narrow the study."""
-    planner, plan, seconds = session.planner, session.plan, seconds_left(session)
+    planner, plan, seconds = session.planner, session.plan, 0.0 if predicted is None else predicted.finish_seconds.expected
     view, notify, runner = session.config.view, session.config.notify, session.runner
     view.begin(plan, progress, seconds)
     view.workers(runner.workers, runner.label)
-    if planner.done:
+    if predicted is None:
         return
     for line in (*remarks(plan, session.catalog), *longer_lines(session)):
         notify(line)
@@ -37,7 +52,7 @@ def announce(session: Session, progress: EarlierProgress) -> None:
         f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to tune, "
         f"{plan.confirmation_trials} to confirm; {planner.trials_done} done), {len(planner.missing_stages())} of "
         f"{len(plan.stages())} stages to build; about "
-        f"{readable_seconds(seconds)} on {runner.label}, without early stopping. "
+        f"{time_text(predicted.finish_seconds)} on {runner.label}. "
         "Narrow the study with --set NAME=VALUE or --preset; --plan lists all cells."
     )
     notify(text)

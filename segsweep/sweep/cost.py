@@ -1,8 +1,10 @@
-"""The cost model: predicted durations of stages and trials, from training speeds measured on this machine."""
+"""The cost model: predicted durations of stages, trials and scores, from earlier runs and from probes of this machine."""
 
-from collections.abc import Callable, Iterable
-from functools import cache, cached_property
+import math
+from collections.abc import Iterable
+from functools import cached_property
 
+from segsweep.config.early_stopping import PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.settings import Settings
 from segsweep.config.source_score import ScoreSpec
 from segsweep.config.work import StageSpec
@@ -10,84 +12,152 @@ from segsweep.data.dataset import Notify
 from segsweep.source_score import IMAGES as MOST_SCORED
 from segsweep.source_score import RANDOM_SEEDS
 from segsweep.store.contents import SPEEDS
-from segsweep.store.protocol import SharedText
 from segsweep.sweep.catalog import Catalog
+from segsweep.sweep.estimate import Estimate
 from segsweep.sweep.plan import Plan
-from segsweep.sweep.small_stem import stem_left_out
+from segsweep.sweep.speed_keys import stage_key, trial_key
+from segsweep.sweep.speeds import Measure, Speed, Speeds
 from segsweep.tasks.task import Task
 from segsweep.training.device import Device
 from segsweep.training.probe import MOST_ASKED, MOST_KNOWN
 from segsweep.training.self_supervised import MOST_HELD_OUT
-from segsweep.training.speed import drop_damaged
+from segsweep.training.speed_key import SpeedKey
+from segsweep.training.timings import is_current
 
-Measure = Callable[..., tuple[float, float]]  # as `segsweep.training.speed.measure_speed`
-SECONDS_PER_RUN = 0.3  # building a model, loading weights, checkpoints
+# share of the epochs of all tuning trials but the best that a rule runs, from the replay in sweeps/README.md
+RULE_SHARES = {PerCellRacing: 0.28, PerCellASHA: 0.36, PerCellMedian: 0.81}
+SCORE_SECONDS = 1.1  # computing scores from features of sampled pixels, which are equally many at every size: measured
+UNSTOPPED = 0.6  # a range of shares begins at this part of the expected one
+RECORDED_SHARE = 1.25  # factor within which the share of a later run lies
 
 
 class CostModel:
-    """Predicts the seconds of stages and trials on one device, without early stopping.
+    """Predicts the seconds of stages, trials and scores on one device.
 
-    It measures speeds on first use, unless the store has them. If the stored speeds are unreadable, `notify` receives a line.
+    It probes the device on first use, unless the store knows its speeds. If the stored timings are unreadable, `notify` receives
+    a line.
     """
 
     def __init__(self, plan: Plan, catalog: Catalog, device: Device, measure: Measure, notify: Notify) -> None:
-        self._plan, self._catalog, self._device, self._measure = plan, catalog, device, cache(measure)
+        self._plan, self._catalog = plan, catalog
         self._classes = len(catalog.classes(plan.study.target_name, plan.study.target.classes))
-        self._notify = notify
+        self.speeds = Speeds(lambda: catalog.store.text(SPEEDS), device, measure, notify)
 
-    @cached_property
-    def _speeds(self) -> SharedText:
-        """The store's text with measured speeds, after removal of unreadable ones."""
-        speeds = self._catalog.store.text(SPEEDS)
-        if (damaged := drop_damaged(speeds)) is not None:
-            self._notify(damaged)
-        return speeds
+    # --- Seconds without early stopping -----------------------------------------------------------------------------------
 
     def stage(self, spec: StageSpec) -> float:
         """Return the seconds of a stage; 0 for published weights and weight files."""
         if spec.stage.dataset is None:
             return 0.0
         train, val = self._catalog.stage_sizes(spec)
-        if spec.stage.self_supervised:
-            return self._pretraining(spec, train, val)
-        classes = len(self._catalog.classes(spec.stage.dataset, None))
-        settings = Settings.build(
-            **{name: spec.settings[name] for name in ("image_px", "batch_size", "precision")}, architecture=spec.model
-        )
-        return self._run(settings, classes, train, val, 0, spec.settings["epochs"], spec.settings["steps"])
-
-    def _pretraining(self, spec: StageSpec, train: int, val: int) -> float:
-        settings = spec.settings
-        sizes = (settings["image_px"], settings["batch_size"])
-        train_speed, predict_speed = self._measure(
-            spec.model,
-            0,
-            *sizes,
-            spec.stage.kind,
-            settings["precision"],
-            self._device,
-            self._speeds,
-            settings.get("stem") == "small",
-        )
-        trained = settings["epochs"] * train if settings["epochs"] is not None else settings["steps"] * settings["batch_size"]
-        matched = (settings["epochs"] or settings["validations"]) * min(val, MOST_HELD_OUT)
-        predicted = matched + min(train, MOST_KNOWN) + min(val, MOST_ASKED)  # the k-NN probe: two encoders, one view each
-        return float(SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed)
+        settings, key = spec.settings, self.stage_key(spec)
+        trained = trained_images(settings["epochs"], settings["steps"], train, settings["batch_size"])
+        results = int(settings["epochs"] or settings.get("validations") or 1)
+        speed = self.speeds.of(key)
+        if not spec.stage.self_supervised:
+            return _seconds(speed, trained, results * val, 0, results)
+        compared = 0 if speed.is_recorded else min(train, MOST_KNOWN) + min(val, MOST_ASKED)  # the k-NN probe
+        return _seconds(speed, trained, results * min(val, MOST_HELD_OUT) + compared, 0, results)
 
     def trial(self, settings: Settings, tested: bool) -> float:
-        """Return the seconds of one trial; with its test if `tested`."""
-        train, val, test = self._catalog.target_sizes(self._plan.study, settings.dev_share)
+        """Return the seconds of one trial without early stopping; with its test if `tested`."""
+        train, val, _ = self._catalog.target_sizes(self._plan.study, settings.dev_share)
         count = round(settings.fraction * train) * (1 + settings.augmented_copies)
-        if tested and settings.domain_shift == "on":  # the source model on the test images, and two models on the source's own
-            test += test + 2 * self._source_images(settings)
-        return self._run(settings, self._classes, count, val, test if tested else 0, settings.epochs, settings.steps)
+        trained = trained_images(settings.epochs, settings.steps, count, settings.batch_size)
+        speed = self.speeds.of(self.trial_key(settings))
+        return _seconds(speed, trained, settings.results * val, self.tested_images(settings) if tested else 0, settings.results)
 
     def score(self, spec: ScoreSpec) -> float:
         """Return the seconds of scoring a source: its encoder sees some images once."""
+        key = self.trial_key(spec.settings)
+        if (recorded := self.speeds.timings.scores.get(key.text)) is not None:
+            return recorded
+        return SCORE_SECONDS + self._scored_images(spec) * self.speeds.of(key).evaluate
+
+    def seconds(self, task: Task) -> float:
+        """Return the seconds of a task on one worker, without early stopping."""
+        return task.seconds(self)
+
+    def total(self, missing: Iterable[StageSpec]) -> float:
+        """Return the seconds of all trials of the plan and of the `missing` stages, in sequence, without early stopping."""
+        stages = sum(self.stage(spec) for spec in missing)
+        tuning = sum(self.trial(trial.settings, tested=False) for cell in self._plan.cells for trial in cell.tuning)
+        confirmed = sum(self.trial(cell.settings, tested=True) for cell in self._plan.cells) * self._plan.study.seeds
+        return stages + tuning + confirmed
+
+    # --- Estimates --------------------------------------------------------------------------------------------------------
+
+    def estimate(self, task: Task) -> Estimate:
+        """Return the seconds of a task on one worker with their range; those of a tuning trial as early stopping shortens it.
+
+        The high end includes the slowdown by other processes that use the cores of this machine now.
+        """
+        low, high = 1.0, 1.0
+        seconds = self.seconds(task)
+        if (key := self.key(task)) is not None:
+            factor = self.speeds.of(key).factor
+            low, high = 1 / factor, factor / self.speeds.free_share
+        found = Estimate(low * seconds, seconds, high * seconds)
+        return found * self.tuning_share if getattr(task.spec, "phase", None) == "tune" else found
+
+    @cached_property
+    def tuning_share(self) -> Estimate:
+        """The share of their planned epochs that tuning trials run, in 0..1: 1 without early stopping.
+
+        It is that of an earlier study with the same rule, number of tuning trials and number of results. Without one it follows
+        from the rule alone, with a wide range.
+        """
+        recorded = self.speeds.timings.tuning.get(self.share_key)
+        if (rule := self._plan.study.early_stopping) is None or not self._plan.tuning_trials:
+            return Estimate.exact(1.0)
+        if recorded is not None and is_current(recorded.at):
+            share = recorded.share
+            return Estimate(share / RECORDED_SHARE, share, min(1.0, share * RECORDED_SHARE))
+        best = 1 / len(self._plan.cells[0].tuning)  # at least one trial of a cell runs all epochs
+        rest = (1 - best) * RULE_SHARES.get(type(rule), 1.0)
+        return Estimate(best + UNSTOPPED * rest, best + rest, 1.0)
+
+    @property
+    def share_key(self) -> str:
+        """What the share of tuning epochs depends on, as a text: the rule, the trials of a cell, and the results of a trial."""
+        cell = self._plan.cells[0]
+        return f"{self._plan.study.early_stopping}, {len(cell.tuning)} trials, {cell.settings.results} results"
+
+    # --- Keys and sizes ---------------------------------------------------------------------------------------------------
+
+    def key(self, task: Task) -> SpeedKey | None:
+        """Return the key of the speed that prices a task; None for a stage that trains nothing."""
+        if isinstance(task.spec, StageSpec):
+            return None if task.spec.stage.dataset is None else self.stage_key(task.spec)
+        return self.trial_key(task.spec.settings)
+
+    def trial_key(self, settings: Settings) -> SpeedKey:
+        """Return the key of the speed of trials with some settings."""
+        return trial_key(self.speeds.kind, settings, self._classes)
+
+    def stage_key(self, spec: StageSpec) -> SpeedKey:
+        """Return the key of the speed of a stage that trains."""
+        assert spec.stage.dataset is not None
+        classes = 0 if spec.stage.self_supervised else len(self._catalog.classes(spec.stage.dataset, None))
+        return stage_key(self.speeds.kind, spec, classes)
+
+    def test_images(self, settings: Settings) -> int:
+        """Return the number of the target's test images."""
+        return self._catalog.target_sizes(self._plan.study, settings.dev_share)[2]
+
+    def tested_images(self, settings: Settings) -> int:
+        """Return the number of images that the test of a confirmed run predicts.
+
+        With a domain shift these are also those of the source model on the test images, and of both models on the source's own.
+        """
+        test = self.test_images(settings)
+        return test + (test + 2 * self._source_images(settings) if settings.domain_shift == "on" else 0)
+
+    def _scored_images(self, spec: ScoreSpec) -> int:
+        """Return the number of images that the scores of a source use, over all seeds of random weights."""
         settings = spec.settings
         train, _, _ = self._catalog.target_sizes(self._plan.study, settings.dev_share)
-        images = min(round(settings.fraction * train), MOST_SCORED) * (1 if spec.stage is not None else RANDOM_SEEDS)
-        return SECONDS_PER_RUN + self._run(settings, self._classes, 0, images, 0, 1, None)
+        return min(round(settings.fraction * train), MOST_SCORED) * (1 if spec.stage is not None else RANDOM_SEEDS)
 
     def _source_images(self, settings: Settings) -> int:
         """Return the number of validation images of a source's last stage; 0 if that is not a supervised stage."""
@@ -96,32 +166,18 @@ class CostModel:
             return 0
         return self._catalog.source_sizes(last.dataset, last.limit, settings.source_split)[1]
 
-    def _run(
-        self, settings: Settings, classes: int, train: int, val: int, test: int, epochs: int | None, steps: int | None
-    ) -> float:
-        train_speed, predict_speed = self._measure(
-            settings.architecture,
-            1 if settings.output == "sigmoid" else classes,
-            settings.image_px,
-            settings.batch_size,
-            "none" if stem_left_out(settings) else settings.freeze,  # training the stem backpropagates through the encoder
-            settings.precision,
-            self._device,
-            self._speeds,
-            False,
-            settings.frozen_norm,
-        )
-        trained = epochs * train if epochs is not None else (steps or 0) * settings.batch_size
-        predicted = (epochs or settings.validations) * val + test
-        return SECONDS_PER_RUN + trained / train_speed + predicted / predict_speed
 
-    def seconds(self, task: Task) -> float:
-        """Return the seconds of a task."""
-        return task.seconds(self)
+def trained_images(epochs: int | None, steps: float | None, count: int, batch_size: int) -> float:
+    """Return the number of images that training sees, from `count` images; the last batch of a pass may be smaller.
 
-    def total(self, missing: Iterable[StageSpec]) -> float:
-        """Return the seconds of all trials of the plan and of the `missing` stages, in sequence."""
-        stages = sum(self.stage(spec) for spec in missing)
-        tuning = sum(self.trial(trial.settings, tested=False) for cell in self._plan.cells for trial in cell.tuning)
-        confirmed = sum(self.trial(cell.settings, tested=True) for cell in self._plan.cells) * self._plan.study.seeds
-        return stages + tuning + confirmed
+    Either `epochs` or `steps` is the length.
+    """
+    if epochs is not None:
+        return float(epochs * count)
+    return float((steps or 0) * (count / math.ceil(count / batch_size) if count else batch_size))
+
+
+def _seconds(speed: Speed, trained: float, evaluated: float, tested: float, results: int) -> float:
+    """Return the seconds of a run: its images, and building, checkpoints and weights, where building counts as one result."""
+    images = trained * speed.train + evaluated * speed.evaluate + tested * speed.test
+    return float(images + (1 + results) * speed.result)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from segsweep.context import ExecutionContext
 from segsweep.errors import OutageError, UserError
 from segsweep.store.protocol import Store
-from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.execute import execute
 from segsweep.sweep.options import Options, flag
 from segsweep.sweep.progress import View
 from segsweep.sweep.signals import BY_USER
+from segsweep.sweep.speeds import Measure
 from segsweep.training.device import Device, choose_device, resolve_precision
 from segsweep.training.speed import measure_speed
 

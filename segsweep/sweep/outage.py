@@ -33,7 +33,7 @@ class Outage:
     `back_off` begins a pause; `ready` ends it once a probe file can be written durably to both places. The wait between attempts
     doubles, up to a minute, until `progressed` is called. `notify` receives one line at the start and at the end of every pause;
     `waiting` receives the fault, and None at the end. After `limit_seconds` without progress, `ready` raises `OutageError`.
-    `check` is called during waits in `retry`, and may raise.
+    `check` is called during waits in `retry`, and may raise. `paused_seconds` is the length of all pauses that have ended.
     """
 
     def __init__(
@@ -49,6 +49,8 @@ class Outage:
         self.check: Callable[[], None] = lambda: None
         self._store, self._records, self._notify, self._limit = store, records, notify, limit_seconds
         self._waiting = waiting
+        self.paused_seconds = 0.0
+        self._paused_at = 0.0  # monotonic time at which the present pause began
         self._fault: Fault | None = None
         self._reported: set[tuple[str, Fault]] = set()
         self._tries: Counter[str] = Counter()
@@ -65,6 +67,8 @@ class Outage:
         now, seconds = time.monotonic(), self._wait(who)
         self._since = now if self._since is None else self._since
         self._probe_at = max(self._probe_at, now + seconds)
+        if self._fault is None:
+            self._paused_at = now
         another = self._fault is None or _kind(self._fault) != _kind(fault)
         self._fault = fault
         self._waiting(str(fault))
@@ -109,6 +113,7 @@ class Outage:
             return False
         if self._announced:
             self._notify("resumed")
+        self.paused_seconds += now - self._paused_at
         self._fault, self._announced = None, False
         self._waiting(None)
         del self._tries[PROBE]

@@ -14,13 +14,13 @@ from typing import Any
 
 from segsweep.sweep.runners import Runner
 from segsweep.training.device import cores
+from segsweep.training.machine import cpu_name
 from segsweep.version import installed_versions
 
 GIT_SECONDS = 5.0  # time limit of a query, so that a hanging disk does not delay the start
 HIDDEN = "***"
 SECRET = re.compile(r"(?:^|[-_])(?:api_?key|key|token|secret|password|passwd|credentials?)(?:$|[-_])", re.IGNORECASE)
 USER_IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
-CPUINFO, CPU_NAME = Path("/proc/cpuinfo"), re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 
 
 def question_of_script() -> str | None:
@@ -43,7 +43,7 @@ def start_facts(runner: Runner) -> dict[str, Any]:
         "git": None if script is None else git_state(Path(str(script.__file__))),
         "hardware": {
             "system": platform.platform(),
-            "cpu": _cpu_name(),
+            "cpu": cpu_name(),
             "cores": cores(),
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
             "device": runner.device.label,
@@ -102,10 +102,3 @@ def _script() -> ModuleType | None:
         return None
     origins = (getattr(value, "__module__", None) or getattr(value, "__name__", None) for value in vars(main).values())
     return main if any(str(origin).partition(".")[0] == "segsweep" for origin in origins) else None
-
-
-def _cpu_name() -> str | None:
-    with suppress(OSError):
-        found = CPU_NAME.search(CPUINFO.read_text(encoding="utf-8", errors="replace"))
-        return found[1].strip() if found else platform.processor() or None
-    return platform.processor() or None

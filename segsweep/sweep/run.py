@@ -16,11 +16,12 @@ from segsweep.records.reader import load
 from segsweep.records.study_records import Records
 from segsweep.records.wandb.launch import mirroring
 from segsweep.records.wandb.options import MirrorOptions
-from segsweep.sweep.announce import announce
+from segsweep.sweep.announce import announce, prediction
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.folder_checks import check_mirror
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
+from segsweep.sweep.outcome import Outcome
 from segsweep.sweep.preparation import prepare_all
 from segsweep.sweep.reporting import reporting
 from segsweep.sweep.resume import earlier_progress, ids_to_restart
@@ -103,9 +104,13 @@ def _run_once(study: Study, folders: Folders, options: Options, console: Console
         config = SessionConfig(Purpose.RUN, folders, options, view, view.notify, retry_failed)
         with open_session(study, config) as session:
             driver = _driver(session)
-            announce(session, earlier_progress(session.planner, session.earlier))
-            if not driver.planner.done:
+            predicted = prediction(session)
+            announce(session, earlier_progress(session.planner, session.earlier), predicted)
+            if predicted is not None:
+                outcome = Outcome.begin(session, predicted)
                 session.runner.run(driver, _context(session))
+                driver.note_decisions()
+                session.config.view.notify(outcome.end(session))
             driver.note_decisions()
     return load(folders.study_folder(study))
 

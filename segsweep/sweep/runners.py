@@ -8,12 +8,12 @@ from segsweep.config.study import Study
 from segsweep.context import ExecutionContext
 from segsweep.errors import unknown
 from segsweep.store.protocol import Store
-from segsweep.sweep.cost import Measure
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.inline import InlineRunner, open_inline
 from segsweep.sweep.options import RUNNER_NAMES, Options
 from segsweep.sweep.points import tuning_points
 from segsweep.sweep.progress import View
+from segsweep.sweep.speeds import Measure
 from segsweep.sweep.worker_pool import NotLaunchedYetError, fit_pool, this_machine
 from segsweep.training.device import Device, switches_restored
 

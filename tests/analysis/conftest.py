@@ -1,5 +1,6 @@
 """Fixtures: a study with everything that notebooks show, one that lacks much of it, and the places of records."""
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -16,6 +17,7 @@ from segsweep.records import load, reader
 from segsweep.records.wandb.options import MirrorOptions
 from segsweep.records.wandb.send import Sender, transfer
 from segsweep.records.writer import RecordWriter
+from segsweep.training.timings import Probe
 
 PROJECT = "lab/streets"
 
@@ -69,8 +71,7 @@ def run(study: Study, folder: Path) -> Path:
     """Run a study and return its folder. The city has few images, and no speed is measured to predict the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(GENERATED, "generated_city", replace(GENERATED["generated_city"], count=60))
-        patch.setattr("segsweep.sweep.announce.seconds_left", lambda *_, **__: 1.0)
-        patch.setattr("segsweep.training.speed._measure", lambda *_: (1.0, 1.0))
+        patch.setattr("segsweep.training.speed._measure", lambda *_: Probe(1.0, 1.0, at=time.time()))
         segsweep.run(study, out=folder / "runs", runner="inline", device="cpu", threads=1)
     return folder / "runs" / study.name
 

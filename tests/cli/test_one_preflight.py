@@ -231,6 +231,7 @@ FIELDS = {  # sweeps/README.md documents them
     ),
     "seconds": float,
     "declared": dict,
+    "prediction": dict,
 }
 
 

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from segsweep.sweep.cost import CostModel
 from segsweep.sweep.plan import chain
 from segsweep.sweep.small_stem import stem_left_out, stem_remarks
 from segsweep.sweep.study_checks import check_names
+from segsweep.training.device import Device
+from segsweep.training.timings import Probe
 
 SIMCLR = "simclr:cifar10"
 
@@ -90,19 +93,19 @@ def test_the_price_is_that_of_the_stem_that_is_trained(tmp_path: Path):
         def target_sizes(self, *_):
             return 60, 20, 20
 
-    def measure(*values):
-        asked.append((values[0], values[4], values[8:]))
-        return 10.0, 20.0
+    def measure(key, *_):
+        asked.append((key.model, key.policy, key.small_stem))
+        return Probe(0.1, 0.05, at=time.time())
 
     for stem in ("auto", "usual"):
         study = replace(
             study_of(freeze="encoder", ssl_stem=stem), tune={"learning_rate": LogUniform(1e-4, 1e-2)}, trials_per_cell=1
         )
         plan = plan_of(study)
-        CostModel(plan, Sizes(), None, measure, print).total(plan.stages())
+        CostModel(plan, Sizes(), Device("cpu", 1), measure, print).total(plan.stages())
     assert list(dict.fromkeys(asked)) == [
-        ("resnet18", "simclr", (True,)),
-        ("unet-resnet18", "none", (False, "eval")),
-        ("resnet18", "simclr", (False,)),
-        ("unet-resnet18", "encoder", (False, "eval")),
+        ("resnet18", "simclr", True),
+        ("unet-resnet18", "none", False),
+        ("resnet18", "simclr", False),
+        ("unet-resnet18", "encoder", False),
     ]

@@ -16,8 +16,7 @@ from ray import tune
 from segsweep.config.user_objects import for_workers, register
 from segsweep.context import ExecutionContext
 from segsweep.errors import OutageError, UserError
-from segsweep.store.protocol import Store
-from segsweep.sweep.cost import Measure
+from segsweep.store.protocol import SharedText, Store
 from segsweep.sweep.driver import Driver
 from segsweep.sweep.options import Options
 from segsweep.sweep.progress import View
@@ -30,11 +29,14 @@ from segsweep.sweep.ray_runner.tuner import Dispatcher, PlannerScheduler, Planne
 from segsweep.sweep.ray_runner.waiting import Waiting
 from segsweep.sweep.ray_runner.worker import Worker
 from segsweep.sweep.signals import BY_USER, interruption
+from segsweep.sweep.speeds import Measure
 from segsweep.sweep.worker_pool import WorkerPool
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Task
 from segsweep.training.device import Device, resolve_precision
 from segsweep.training.speed import measure_speed
+from segsweep.training.speed_key import SpeedKey
+from segsweep.training.timings import Probe
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # segsweep writes its own records
@@ -183,10 +185,10 @@ def _with_gpu(function: Callable[..., Any], *values: Any) -> Any:
     return function(*values)
 
 
-def _measure_with(user_objects: dict[str, Any], *values: Any) -> tuple[float, float]:
+def _measure_with(user_objects: dict[str, Any], key: SpeedKey, device: Device, cache: SharedText) -> Probe:
     """Measure training speed in another process, after registering the user objects of the study there."""
     register(user_objects)
-    return measure_speed(*values)
+    return measure_speed(key, device, cache)
 
 
 @contextmanager

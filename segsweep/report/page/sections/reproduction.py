@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from segsweep.records.start_prediction import StartPrediction
 from segsweep.report.page.document import Section
 from segsweep.report.page.markup import element
 from segsweep.report.page.study_view import StudyView
@@ -34,6 +35,7 @@ def _start(view: StudyView) -> dict[str, str]:
         "commit": f"{git['commit']}{uncommitted}" if git.get("commit") else "",
         "segsweep": f"{study.get('segsweep', 'unknown')}; this page: {segsweep_version()}",
         "versions": _pairs(start.get("versions") or {}),
+        "time": predicted.sentence if (predicted := StartPrediction.of_start(start)) is not None else "",
         "hardware": _pairs(start.get("hardware") or {}),
         "trials ran on": ", ".join(devices),
     }

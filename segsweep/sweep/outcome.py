@@ -1,0 +1,44 @@
+"""The comparison of a run with its prediction, and what later predictions learn from the run."""
+
+import time
+from dataclasses import dataclass, replace
+
+from segsweep.records.reader import load
+from segsweep.records.start_prediction import StartPrediction
+from segsweep.sweep.prediction import Prediction
+from segsweep.sweep.run_times import device_seconds, ended_since, run_times, share_of_core
+from segsweep.sweep.session import Session
+from segsweep.training.timings import change_timings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run whose prediction is recorded: it began `at` a time in seconds since 1970, and at `monotonic` by that clock."""
+
+    predicted: StartPrediction
+    at: float
+    monotonic: float
+
+    @classmethod
+    def begin(cls, session: Session, prediction: Prediction) -> "Outcome":
+        """Record a prediction among the facts of the present start, and return the outcome that `end` completes."""
+        finish, work = prediction.finish_seconds, prediction.device_seconds.expected
+        predicted = StartPrediction(finish.low, finish.expected, finish.high, work)
+        session.run_state.writer.add_to_start(predicted.facts)
+        return cls(predicted, time.time(), time.monotonic())
+
+    def end(self, session: Session) -> str:
+        """Record what the run took, without pauses, and return a line on it. The store keeps its times for later predictions."""
+        took = time.monotonic() - self.monotonic - session.run_state.outage.paused_seconds
+        records, costs = load(session.run_state.writer.folder), session.costs
+        ended = ended_since(records, self.at, costs)
+        times = run_times(records, session.planner, costs, self.at, session.config.options.runner)
+        change_timings(costs.speeds.text, lambda timings: timings.with_run(times))
+        found = replace(
+            self.predicted,
+            took_seconds=took,
+            took_device_seconds=device_seconds(ended),
+            cpu_share=share_of_core(ended, records, costs),
+        )
+        session.run_state.writer.add_to_start(found.facts)
+        return found.sentence
