@@ -18,6 +18,7 @@ from segsweep.sweep.check import check
 from segsweep.sweep.folder_checks import check_free, check_mirror
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.options import Options
+from segsweep.sweep.planned_gpus import PlannedGpus
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run import run_in
 from segsweep.sweep.session import Purpose, SessionConfig, open_session
@@ -33,13 +34,18 @@ def plan(
     retry_failed: bool,
     *,
     as_json: bool,
+    gpus: PlannedGpus | None = None,
 ) -> int:
-    """Print the plan of a study. Raises the errors that a run would raise, and writes only to the store."""
+    """Print the plan of a study. Raises the errors that a run would raise, and writes only to the store.
+
+    With `gpus` it is priced for these instead of the present machine or cluster.
+    """
     check_mirror(mirror, folders.study_folder(study))
     view, notify = choose_view(console), partial(console.print, soft_wrap=True)
     study = at_last_look(study, folders.study_folder(study))
     try:
-        with open_session(study, SessionConfig(Purpose.PLAN, folders, options, view, notify, retry_failed)) as session:
+        config = SessionConfig(Purpose.PLAN, folders, options, view, notify, retry_failed, gpus)
+        with open_session(study, config) as session:
             view.close()
             predicted = plan_prediction(session)
             content = plan_content(session, predicted)

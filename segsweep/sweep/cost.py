@@ -104,15 +104,15 @@ class CostModel:
     def tuning_share(self) -> Estimate:
         """The share of their planned epochs that tuning trials run, in 0..1: 1 without early stopping.
 
-        It is that of an earlier study with the same rule, number of tuning trials and number of results. Without one it follows
-        from the rule alone, with a wide range.
+        It is that of an earlier study with the same rule, number of tuning trials and number of results; if that tuned other
+        ranges, the range reaches up to 1. Without such a study it follows from the rule alone, with a wide range.
         """
         recorded = self.speeds.timings.tuning.get(self.share_key)
         if (rule := self._plan.study.early_stopping) is None or not self._plan.tuning_trials:
             return Estimate.exact(1.0)
         if recorded is not None and is_current(recorded.at):
-            share = recorded.share
-            return Estimate(share / RECORDED_SHARE, share, min(1.0, share * RECORDED_SHARE))
+            share, is_equal = recorded.share, recorded.tuned == str(dict(self._plan.study.tune))
+            return Estimate(share / RECORDED_SHARE, share, min(1.0, share * RECORDED_SHARE) if is_equal else 1.0)
         best = 1 / len(self._plan.cells[0].tuning)  # at least one trial of a cell runs all epochs
         rest = (1 - best) * RULE_SHARES.get(type(rule), 1.0)
         return Estimate(best + UNSTOPPED * rest, best + rest, 1.0)

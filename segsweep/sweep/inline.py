@@ -22,15 +22,18 @@ POLL_SECONDS = 0.5  # interval between checks whether another run has built a st
 
 @dataclass(frozen=True)
 class InlineRunner:
-    """Runs tasks in this process, on one device."""
+    """Runs tasks in this process, on one device. `auto_precision` is what `auto` means; None asks the device."""
 
     device: Device
     workers: int
     label: str
     measure: Measure = measure_speed
+    auto_precision: str | None = None
 
     def resolve(self, precision: str) -> str:
         """Return `float32` or `bfloat16`."""
+        if precision == "auto" and self.auto_precision is not None:
+            return self.auto_precision
         return resolve_precision(precision, self.device)
 
     def run(self, driver: Driver, context: ExecutionContext) -> None:

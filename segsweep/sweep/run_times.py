@@ -15,10 +15,12 @@ from segsweep.records.study_records import Records
 from segsweep.sweep.cost import CostModel, trained_images
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import Planner
+from segsweep.training.machine import device_label
 from segsweep.training.speed_key import SpeedKey
 from segsweep.training.timings import TaskTimes, Timings, TuningShare
 
 LEAST_TRIALS = 4  # with fewer tuning trials, their share of epochs says little
+OF_STORE_SECONDS = 0.1  # scores that take no longer were in the store
 OF_SPREAD = (0.1, 0.9)  # quantiles that `TaskTimes.spread` covers
 
 
@@ -65,11 +67,17 @@ def ended_since(records: Records, since: float, costs: CostModel) -> Ended:
     begun = pd.Timestamp(since, unit="s", tz="UTC")
     tables = {"trials": records.all_trials, "stages": records.all_stages, "scores": records.all_scores}
     known = {name: rows.dropna(subset=["started_at", "ended_at", "starts", "device"]) for name, rows in tables.items()}
-    label = costs.speeds.device.label
+    label = device_label(costs.speeds.device)
     return {
-        name: rows[(rows["started_at"] >= begun) & (rows["starts"] == 1).astype(bool) & (rows["device"] == label).astype(bool)]
+        name: rows[(rows["started_at"] >= begun) & (rows["starts"] == 1).astype(bool) & _ran_on(rows, label)]
         for name, rows in known.items()
     }
+
+
+def _ran_on(rows: pd.DataFrame, label: str | None) -> "pd.Series[bool]":
+    """Return which tasks ran on a device; on any GPU if its label is unknown here."""
+    devices = rows["device"].astype(str)
+    return ~devices.str.startswith("cpu ").astype(bool) if label is None else devices == label
 
 
 def device_seconds(ended: Ended) -> float:
@@ -175,7 +183,7 @@ def _tuning_share(trials: pd.DataFrame, plan: Plan, costs: CostModel, at: float)
     if plan.study.early_stopping is None or len(rows) < LEAST_TRIALS:
         return {}
     share = float(rows["epochs_run"].astype(float).sum()) / sum(planned[identity] for identity in rows["trial_id"])
-    return {costs.share_key: TuningShare(min(1.0, share), len(rows), at)}
+    return {costs.share_key: TuningShare(min(1.0, share), len(rows), at, str(dict(plan.study.tune)))}
 
 
 def _scores(scores: pd.DataFrame, share: float, planner: Planner, costs: CostModel) -> dict[str, float]:
@@ -184,7 +192,7 @@ def _scores(scores: pd.DataFrame, share: float, planner: Planner, costs: CostMod
     seconds = dict(zip(scores["score_id"], scores["seconds"].astype(float), strict=True))
     found: dict[str, list[float]] = defaultdict(list)
     for task, _ in planner.all_scores():
-        if task.identity in seconds:
+        if seconds.get(task.identity, 0.0) > OF_STORE_SECONDS:
             found[costs.trial_key(task.spec.settings).text].append(share * seconds[task.identity])
     return {key: median(values) for key, values in found.items()}
 

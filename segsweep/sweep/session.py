@@ -7,7 +7,7 @@ that only pixels show remain undetected.
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, partial
@@ -34,13 +34,14 @@ from segsweep.sweep.forking import begin_fork, fork_line, origin_of
 from segsweep.sweep.options import Options
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
+from segsweep.sweep.planned_gpus import PlannedGpus, planned_runner
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.preflight import check_data, check_study
 from segsweep.sweep.progress import View
 from segsweep.sweep.provenance import question_of_script, start_facts
 from segsweep.sweep.published_weights import check_published
 from segsweep.sweep.resume import resume_state
-from segsweep.sweep.runners import Runner, open_runner, runner_for_plan
+from segsweep.sweep.runners import Runner, most_at_once, open_runner, runner_for_plan
 from segsweep.sweep.schedule import Price
 from segsweep.sweep.source_scores import score_tasks
 
@@ -57,7 +58,7 @@ class Purpose(Enum):
 class SessionConfig:
     """The parameters with which a study is opened: its purpose, folders and options, and the receivers of its messages.
 
-    `view` receives the events of the driver, `notify` lines for the user.
+    `view` receives the events of the driver, `notify` lines for the user. A plan with `gpus` is one for these GPUs.
     """
 
     purpose: Purpose
@@ -66,6 +67,7 @@ class SessionConfig:
     view: View
     notify: Notify
     retry_failed: bool = False
+    gpus: PlannedGpus | None = None
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,7 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
     if not planning:
         check_free(folders.study_folder(study))
     check_published(study, folders.store, config.notify, planning=planning)
-    opened = open_runner if config.purpose is Purpose.RUN else runner_for_plan
-    with opened(options, study, folders.store, config.view) as runner:
+    with _opened(study, config) as runner:
         view, notify = config.view, config.notify
         catalog = Catalog(
             folders.roots, folders.store, view.data, lenient=planning, notify=notify, user_objects=study.user_objects
@@ -145,6 +146,14 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
                 yield _running_session(plan, catalog, runner, config, writer)
         else:
             yield _resumed(plan, catalog, runner, config, undecoded)
+
+
+def _opened(study: Study, config: SessionConfig) -> AbstractContextManager[Runner]:
+    """Return the runner of a session: one that runs, one for planning, or the planned GPUs."""
+    if config.gpus is not None:
+        return planned_runner(config.gpus, config.options, most_at_once(study), config.folders.store)
+    opened = open_runner if config.purpose is Purpose.RUN else runner_for_plan
+    return opened(config.options, study, config.folders.store, config.view)
 
 
 def _resumed(

@@ -17,6 +17,8 @@ FIXED_WORKSPACES = (":4096:8", ":16:8")  # cuBLAS is deterministic with these on
 class Device:
     """The device on which a model runs: `name` is a torch device, `threads` the number of CPU threads.
 
+    `gpu_name` is the name of a GPU that is elsewhere; None asks torch for it.
+
     A `deterministic` device reproduces its numbers bit by bit as far as torch has deterministic algorithms; torch warns with the
     name of an operation that has none. On a GPU this costs speed. A CPU is deterministic anyway for an equal number of threads.
     """
@@ -24,6 +26,7 @@ class Device:
     name: str
     threads: int
     deterministic: bool = False
+    gpu_name: str | None = None
 
     @property
     def torch(self) -> torch.device:
@@ -38,7 +41,7 @@ class Device:
     @property
     def label(self) -> str:
         """The device's name in records: the GPU's name, or the CPU with its threads; and whether it is deterministic."""
-        name = torch.cuda.get_device_name(self.torch) if self.cuda else f"cpu x{self.threads}"
+        name = (self.gpu_name or torch.cuda.get_device_name(self.torch)) if self.cuda else f"cpu x{self.threads}"
         return f"{name}, deterministic" if self.deterministic else name
 
     @property

@@ -21,10 +21,22 @@ def cpu_name() -> str | None:
     return platform.processor() or None
 
 
+def device_label(device: Device) -> str | None:
+    """Return the device's label as workers record it; None for a GPU that only other machines have."""
+    try:
+        return device.label
+    except (AssertionError, RuntimeError):  # torch sees no GPU here
+        return None
+
+
 def device_kind(device: Device) -> str:
-    """Return the kind of a device, on which equal work takes equal time: the GPU's name, or the CPU's with the threads."""
+    """Return the kind of a device, on which equal work takes equal time: the GPU's name, or the CPU's with the threads.
+
+    It is `cuda` for a GPU that only other machines have.
+    """
     name = None if device.cuda else cpu_name()
-    return f"{device.label}, {name}" if name else device.label
+    label = device_label(device) or device.name
+    return f"{label}, {name}" if name else label
 
 
 def load_per_core() -> float | None:

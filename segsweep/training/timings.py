@@ -76,11 +76,15 @@ class TaskTimes:
 
 @dataclass(frozen=True)
 class TuningShare:
-    """The share of their planned epochs that the tuning `trials` of one run ran under an early-stopping rule."""
+    """The share of their planned epochs that the tuning `trials` of one run ran under an early-stopping rule.
+
+    `tuned` names the ranges that were tuned: narrower ones stop fewer trials.
+    """
 
     share: float
     trials: int
     at: float
+    tuned: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from segsweep.training.self_supervised_method import Method, PretrainingRecipe, 
 from segsweep.training.world import World
 
 ENCODER, IMAGE_PX = "unet16", 32
+TIMES = ("seconds", "images_per_second", "cpu_seconds")
 
 
 def make_recipe(**values) -> PretrainingRecipe:
@@ -68,7 +69,7 @@ class Run:
 
 def numbers(results: list[PretrainingResult]) -> list[dict]:
     """Return results as plain values, without measured times."""
-    return [{name: value for name, value in asdict(r).items() if name not in ("seconds", "images_per_second")} for r in results]
+    return [{name: value for name, value in asdict(r).items() if name not in TIMES} for r in results]
 
 
 @dataclass

@@ -88,7 +88,7 @@ def test_a_silent_server_changes_nothing_of_a_study(tiny_study: Study, finished,
     )
     state = read_state(records.folder)
     assert not state.get("done")
-    timed = ["started_at", "ended_at", "seconds", "predict_seconds", "images_per_second"]
+    timed = ["started_at", "ended_at", "seconds", "predict_seconds", "images_per_second", "cpu_seconds"]
     alone = load(finished / "runs" / "tiny")
     for table in ("trials", "epochs", "images", "counts", "confusions"):
         left, right = (

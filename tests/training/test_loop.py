@@ -24,7 +24,7 @@ PINNED = [  # training and validation loss of unet16 on drawn images, seed 3, le
     (0.648808, 0.627270),
 ]
 PIN_TOLERANCE = 0.01  # relative; Adam blows rounding up: other instruction sets differ by 0.6 %, at a rate of 1e-3 by 2 %
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "cpu_seconds")
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
