@@ -7,7 +7,7 @@ from segsweep.sweep.fit_remarks import fit_remarks
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.points import points_remarks
 from segsweep.sweep.prediction import Prediction, predict
-from segsweep.sweep.prediction_text import time_text
+from segsweep.sweep.prediction_text import busy_sentences, time_text
 from segsweep.sweep.session import Session
 from segsweep.sweep.shorter_runs import longer_lines
 from segsweep.sweep.small_stem import stem_remarks
@@ -55,6 +55,7 @@ def announce(session: Session, progress: EarlierProgress, predicted: Prediction 
         f"{time_text(predicted.finish_seconds)} on {runner.label}. "
         "Narrow the study with --set NAME=VALUE or --preset; --plan lists all cells."
     )
+    text = " ".join([text, *busy_sentences(predicted)])
     notify(text)
 
 

@@ -88,16 +88,9 @@ class CostModel:
     # --- Estimates --------------------------------------------------------------------------------------------------------
 
     def estimate(self, task: Task) -> Estimate:
-        """Return the seconds of a task on one worker with their range; those of a tuning trial as early stopping shortens it.
-
-        The high end includes the slowdown by other processes that use the cores of this machine now.
-        """
-        low, high = 1.0, 1.0
-        seconds = self.seconds(task)
-        if (key := self.key(task)) is not None:
-            factor = self.speeds.of(key).factor
-            low, high = 1 / factor, factor / self.speeds.free_share
-        found = Estimate(low * seconds, seconds, high * seconds)
+        """Return the seconds of a task on one worker with their range; those of a tuning trial as early stopping shortens it."""
+        key = self.key(task)
+        found = Estimate.within(self.seconds(task), 1.0 if key is None else self.speeds.of(key).factor)
         return found * self.tuning_share if getattr(task.spec, "phase", None) == "tune" else found
 
     @cached_property

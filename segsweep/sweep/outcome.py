@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from segsweep.records.reader import load
 from segsweep.records.start_prediction import StartPrediction
+from segsweep.sweep.estimate import Estimate
 from segsweep.sweep.prediction import Prediction
 from segsweep.sweep.run_times import device_seconds, ended_since, run_times, share_of_core
 from segsweep.sweep.session import Session
@@ -22,7 +23,8 @@ class Outcome:
     @classmethod
     def begin(cls, session: Session, prediction: Prediction) -> "Outcome":
         """Record a prediction among the facts of the present start, and return the outcome that `end` completes."""
-        finish, work = prediction.finish_seconds, prediction.device_seconds.expected
+        finish = prediction.finish_seconds + Estimate.exact(prediction.start_seconds)
+        work = prediction.device_seconds.expected
         predicted = StartPrediction(finish.low, finish.expected, finish.high, work)
         session.run_state.writer.add_to_start(predicted.facts)
         return cls(predicted, time.time(), time.monotonic())

@@ -17,6 +17,7 @@ from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TrialTask
 from segsweep.training.speed_key import SpeedKey
 
+START_SECONDS = {"ray": 7.0}  # of a worker's process with its imports, measured on 2 idle cores; used until a run is known
 MEMORY_FACTOR = 1.3  # factor within which peaks of memory lie
 DISK_FACTOR = 1.15
 PREDICTION_BYTES, PIXELS_PER_BYTE = 250, 30  # of a stored prediction: measured at 48 px
@@ -48,9 +49,9 @@ class Price:
 class Prediction:
     """The prediction of the remaining work of a study on `workers` workers.
 
-    `finish_seconds` is the time from the first task to the last, `start_seconds` the time before it. `checkpoint_bytes` are on
-    disk while the study runs. `recorded` and `probed` count the kinds of work whose speed comes from real tasks and from probes.
-    `free_share` is the share of a core that one thread gets now.
+    `finish_seconds` is the time from the first task to the last, `start_seconds` that of starting workers before it.
+    `checkpoint_bytes` are on disk while the study runs. `recorded` and `probed` count the kinds of work whose speed comes from
+    real tasks and from probes. `free_share` is the share of a core that one thread gets now.
     """
 
     cells: tuple[Price, ...]
@@ -124,7 +125,7 @@ def predict(
         cells,
         sources,
         _finish(planner, costs, left, Estimate.total(price.seconds for price in (*cells, sources)), workers),
-        costs.speeds.timings.starts.get(runner, 0.0),
+        costs.speeds.timings.starts.get(runner, START_SECONDS.get(runner, 0.0)),
         costs.tuning_share,
         _data_bytes(planner, catalog, frozenset(undecoded)),
         Estimate.within(float(workers * largest), DISK_FACTOR),

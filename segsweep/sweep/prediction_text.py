@@ -8,7 +8,7 @@ from segsweep.sweep.estimate import Estimate
 from segsweep.sweep.prediction import Prediction, Price
 
 WIDTH, GAP = 80, 2
-HEADER = ("tasks", "device time", "range", "memory", "disk")
+HEADER = ("tasks", "time", "range", "memory", "disk")
 BUSY = 0.9  # below this share of a core, the machine is busy
 
 
@@ -34,7 +34,7 @@ def prediction_lines(predicted: Prediction, runs_on: str) -> Iterator[str]:
     widths = [max(len(numbers[column]) for _, numbers in rows) for column in range(len(HEADER))]
     width = min(max(len(name) for name, _ in rows), WIDTH - sum(widths) - GAP * len(widths))
     for name, numbers in rows:
-        *above, last = textwrap.wrap(name, width, subsequent_indent="  ")
+        *above, last = textwrap.wrap(name, width, subsequent_indent="  ", break_on_hyphens=False)
         yield from above
         yield (" " * GAP).join([last.ljust(width), *(text.rjust(size) for text, size in zip(numbers, widths, strict=True))])
 
@@ -44,7 +44,7 @@ def _summary(predicted: Prediction, runs_on: str) -> str:
     work, memory = predicted.device_seconds, predicted.memory_bytes
     parts = [f"Predicted: {time_text(predicted.finish_seconds)} on {runs_on}; {time_text(work)} of device time."]
     if predicted.start_seconds >= 1:
-        parts.append(f"The start takes {readable_seconds(predicted.start_seconds)} more.")
+        parts.append(f"Starting the workers takes {readable_seconds(predicted.start_seconds)} more.")
     if predicted.tuning_share.low < 1:
         share = predicted.tuning_share
         parts.append(
@@ -58,12 +58,17 @@ def _summary(predicted: Prediction, runs_on: str) -> str:
         f"The store grows by {size_text(disk.expected)}, and by {size_text(during.expected)} of checkpoints during the run."
     )
     parts.append(_basis(predicted))
-    if predicted.free_share < BUSY:
-        parts.append(
-            f"Other processes use this machine: a thread gets {_percent(predicted.free_share)} of a core now. The expected times "
-            "are those of an idle machine; the upper ends hold while this lasts."
-        )
-    return " ".join(parts)
+    return " ".join([*parts, *busy_sentences(predicted)])
+
+
+def busy_sentences(predicted: Prediction) -> list[str]:
+    """Return a sentence on other processes that use the cores of this machine now; none if it is idle."""
+    if predicted.free_share >= BUSY:
+        return []
+    times = 1 / predicted.free_share
+    slower = f"{times:.1f}" if times < 10 else f"{times:.0f}"
+    now = f"Other processes use this machine: a thread gets {_percent(predicted.free_share)} of a core now"
+    return [f"{now}; while this lasts, all takes {slower} times as long."]
 
 
 def _basis(predicted: Prediction) -> str:

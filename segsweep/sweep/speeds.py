@@ -19,7 +19,7 @@ RESULT_BUILDS = 2.0  # the work outside of epochs takes this many builds of the 
 # factors within which times lie: from a disturbed probe, a probe, a probe scaled by real tasks, and real tasks
 DISTURBED, PROBED, SCALED, LEAST_SPREAD = 1.6, 1.4, 1.3, 1.15
 WIDEST = 2.0  # largest factor of times from real tasks
-SPIN_SECONDS = 0.1
+SPIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Speeds:
 
     def __init__(self, text: Callable[[], SharedText], device: Device, measure: Measure, notify: Notify) -> None:
         self.device, self._measure, self._text, self._notify = device, measure, text, notify
-        self.of = cache(self._of)
+        self.of, self.known_probe = cache(self._of), cache(self._known_probe)
 
     @cached_property
     def kind(self) -> str:
@@ -84,7 +84,7 @@ class Speeds:
         """Return the probe of a key, which is measured if the store has none that is recent and undisturbed."""
         return self._measure(key, self.device, self.text)
 
-    def known_probe(self, key: SpeedKey) -> Probe | None:
+    def _known_probe(self, key: SpeedKey) -> Probe | None:
         """Return the probe that the store has, of any age; None if it has none."""
         return read_timings(self.text).probes.get(key.text)
 

@@ -336,3 +336,14 @@ def test_readers_see_whole_rows_whatever_is_killed(tmp_path):
                     assert table["trial_id"].is_unique
                     assert done <= set(table["trial_id"]) <= set(trials.index)
     assert len(done) > 10  # at least two parts
+
+
+def test_facts_are_added_to_the_present_start_only(tmp_path):
+    """Facts that are known later, such as what a run took, join the present start; earlier starts stay as they were."""
+    for number in (1, 2):
+        with RecordWriter(tmp_path) as writer:
+            writer.declare({"schema_version": SCHEMA_VERSION, "name": "s"}, {"number": number})
+            writer.add_to_start({"took": None})
+            writer.add_to_start({"took": 10 * number})
+    starts = read_study(tmp_path)["starts"]
+    assert [(start["number"], start["took"]) for start in starts] == [(1, 10), (2, 20)]

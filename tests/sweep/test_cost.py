@@ -126,15 +126,6 @@ def test_a_disturbed_probe_counts_with_its_cpu_time_and_a_wide_range(costs):
     assert busy.speeds.of(busy.key(task)).factor == DISTURBED > calm.speeds.of(calm.key(task)).factor == PROBED
 
 
-def test_the_upper_end_holds_while_other_processes_use_the_cores(costs):
-    """If a thread gets half a core now, a task may take twice as long; the expected time is that of an idle machine."""
-    study = small_study()
-    task, calm, busy = tuning_trial(study), costs(study), costs(study)
-    busy.speeds.free_share = 0.5
-    assert busy.estimate(task).expected == calm.estimate(task).expected
-    assert busy.estimate(task).high == pytest.approx(2 * calm.estimate(task).high)
-
-
 def test_the_share_of_tuning_epochs_comes_from_records_else_from_the_rule(costs):
     """Without stopping it is 1; with a rule it is a guess from at least one whole trial to all; a recorded share replaces it."""
     assert costs(small_study(early_stopping=None)).tuning_share.expected == 1.0

@@ -88,6 +88,7 @@ def test_a_pause_lasts_until_a_file_can_be_written(
     (paused, resumed) = lines
     assert paused.startswith(f"paused: {FULL.reason}; free some space there; the study resumes automatically; Ctrl-C")
     assert resumed == "resumed"
+    assert 50 < outage.paused_seconds <= 112  # the predicted time of a study excludes them
     assert waits == [f"{FULL.reason}; free some space there", None]
 
 

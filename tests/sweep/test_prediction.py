@@ -84,6 +84,9 @@ def test_the_totals_are_the_sums_of_the_cells(tiny_study: Study, tmp_path: Path)
         assert [part["tasks"] for part in parts] == [4, 4, 4, 4, 1]
         assert values["speeds_from_probes"] == 2
         lines = list(prediction_lines(found, "cpu x1"))
+        busy = " ".join(prediction_lines(replace(found, free_share=0.25), "cpu x1"))
+        assert "a thread gets 25 % of a core now; while this lasts, all takes 4.0 times as long." in busy.replace("  ", " ")
+        assert "Other processes" not in " ".join(prediction_lines(replace(found, free_share=0.95), "cpu x1"))
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("Predicted: ")
     assert lines[-1].split()[:2] == ["sources", "1"]

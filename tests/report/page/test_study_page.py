@@ -11,6 +11,7 @@ from parsed_markup import Node, parsed, texts, with_class
 from recorded_study import recorded, with_statuses
 
 from segsweep.records import Records
+from segsweep.records.start_prediction import StartPrediction
 from segsweep.report.answer.answer import answer_of
 from segsweep.report.answer.sentences import sentences
 from segsweep.report.page.study_page import study_page
@@ -208,3 +209,13 @@ def test_published_numbers_are_marked_and_their_set_up_compared() -> None:
     assert len(with_class(page, "pub")) == 1
     assert "61.0" in texts(section(page, "cells"))
     assert "half the images" in texts(section(page, "published"))
+
+
+def test_the_page_shows_the_error_of_the_last_prediction() -> None:
+    """Under "Reproduce" the page has what the last start with work predicted and took; nothing for earlier versions."""
+    records = recorded(Drawn(GRID))
+    took = StartPrediction(540.0, 720.0, 1020.0, 720.0, took_seconds=842.4)
+    starts = [{"at": 1.0}, {"at": 2.0, **took.facts}, {"at": 3.0}]
+    page = study_page(replace(records, study={**records.study, "starts": starts}))
+    assert "Predicted 12 min (9.0 min to 17 min), took 14 min (+17 %)" in texts(section(parsed(page), "reproduce"))
+    assert "Predicted" not in texts(section(usual_page(), "reproduce"))

@@ -26,7 +26,8 @@ def reproduction_section(view: StudyView) -> Section:
 def _start(view: StudyView) -> dict[str, str]:
     """Return the facts of the study's last start."""
     study, devices = view.records.study, view.records.trials["device"].dropna().astype(str).unique()
-    start = study["starts"][-1] if study.get("starts") else {}
+    starts = study.get("starts") or [{}]
+    start = starts[-1]
     git = start.get("git") or {}
     uncommitted = ", with uncommitted changes" if git.get("uncommitted") else ""
     return {
@@ -35,7 +36,7 @@ def _start(view: StudyView) -> dict[str, str]:
         "commit": f"{git['commit']}{uncommitted}" if git.get("commit") else "",
         "segsweep": f"{study.get('segsweep', 'unknown')}; this page: {segsweep_version()}",
         "versions": _pairs(start.get("versions") or {}),
-        "time": predicted.sentence if (predicted := StartPrediction.of_start(start)) is not None else "",
+        "time": next((known.sentence for each in reversed(starts) if (known := StartPrediction.of_start(each))), ""),
         "hardware": _pairs(start.get("hardware") or {}),
         "trials ran on": ", ".join(devices),
     }
