@@ -100,21 +100,27 @@ class CostModel:
         It is that of an earlier study with the same rule, number of tuning trials and number of results; if that tuned other
         ranges, the range reaches up to 1. Without such a study it follows from the rule alone, with a wide range.
         """
-        recorded = self.speeds.timings.tuning.get(self.share_key)
         if (rule := self._plan.study.early_stopping) is None or not self._plan.tuning_trials:
             return Estimate.exact(1.0)
-        if recorded is not None and is_current(recorded.at):
-            share, is_equal = recorded.share, recorded.tuned == str(dict(self._plan.study.tune))
-            return Estimate(share / RECORDED_SHARE, share, min(1.0, share * RECORDED_SHARE) if is_equal else 1.0)
+        of_equal_ranges, of_any = self.share_keys
+        for key in (of_equal_ranges, of_any):
+            recorded = self.speeds.timings.tuning.get(key)
+            if recorded is not None and is_current(recorded.at):
+                high = min(1.0, recorded.share * RECORDED_SHARE) if key == of_equal_ranges else 1.0
+                return Estimate(recorded.share / RECORDED_SHARE, recorded.share, high)
         best = 1 / len(self._plan.cells[0].tuning)  # at least one trial of a cell runs all epochs
         rest = (1 - best) * RULE_SHARES.get(type(rule), 1.0)
         return Estimate(best + UNSTOPPED * rest, best + rest, 1.0)
 
     @property
-    def share_key(self) -> str:
-        """What the share of tuning epochs depends on, as a text: the rule, the trials of a cell, and the results of a trial."""
-        cell = self._plan.cells[0]
-        return f"{self._plan.study.early_stopping}, {len(cell.tuning)} trials, {cell.settings.results} results"
+    def share_keys(self) -> tuple[str, str]:
+        """What the share of tuning epochs depends on, as texts: with the tuned ranges, and without them.
+
+        Both have the rule, the trials of a cell and the results of a trial. Narrower ranges stop fewer trials.
+        """
+        study, cell = self._plan.study, self._plan.cells[0]
+        any_range = f"{study.early_stopping}, {len(cell.tuning)} trials, {cell.settings.results} results"
+        return f"{any_range}, {dict(study.tune)}", any_range
 
     # --- Keys and sizes ---------------------------------------------------------------------------------------------------
 

@@ -177,13 +177,13 @@ def _times(runs: Sequence[_Run], at: float, costs: CostModel) -> TaskTimes:
 
 
 def _tuning_share(trials: pd.DataFrame, plan: Plan, costs: CostModel, at: float) -> dict[str, TuningShare]:
-    """Return the share of the planned epochs that the tuning trials of this run ran, by `CostModel.share_key`."""
+    """Return the share of the planned epochs that the tuning trials of this run ran, by `CostModel.share_keys`."""
     planned = {trial.trial_id: trial.settings.results for cell in plan.cells for trial in cell.tuning}
     rows = trials[trials["trial_id"].isin(planned) & trials["status"].isin(["finished", "stopped"])].dropna(subset=["epochs_run"])
     if plan.study.early_stopping is None or len(rows) < LEAST_TRIALS:
         return {}
     share = float(rows["epochs_run"].astype(float).sum()) / sum(planned[identity] for identity in rows["trial_id"])
-    return {costs.share_key: TuningShare(min(1.0, share), len(rows), at, str(dict(plan.study.tune)))}
+    return dict.fromkeys(costs.share_keys, TuningShare(min(1.0, share), len(rows), at))
 
 
 def _scores(scores: pd.DataFrame, share: float, planner: Planner, costs: CostModel) -> dict[str, float]:

@@ -76,22 +76,18 @@ class TaskTimes:
 
 @dataclass(frozen=True)
 class TuningShare:
-    """The share of their planned epochs that the tuning `trials` of one run ran under an early-stopping rule.
-
-    `tuned` names the ranges that were tuned: narrower ones stop fewer trials.
-    """
+    """The share of their planned epochs that the tuning `trials` of one run ran under an early-stopping rule."""
 
     share: float
     trials: int
     at: float
-    tuned: str = ""
 
 
 @dataclass(frozen=True)
 class Timings:
     """All timings of a store: `probes` and `tasks` by the text of their `SpeedKey`.
 
-    `tuning` has shares of epochs by rule and number of planned results, `starts` the seconds from the announcement of a run to
+    `tuning` has shares of epochs by the keys of `CostModel.share_keys`, `starts` the seconds from the announcement of a run to
     its first task by runner, `scores` the seconds of the scores of a source by the text of a key.
     """
 

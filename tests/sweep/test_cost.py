@@ -133,11 +133,12 @@ def test_the_share_of_tuning_epochs_comes_from_records_else_from_the_rule(costs)
     model, task = costs(study), tuning_trial(study)
     guess = model.tuning_share
     assert 1 / 4 < guess.low < guess.expected < guess.high == 1.0
-    known = TuningShare(0.4, 32, time.time(), tuned=str(dict(study.tune)))
-    recorded = costs(study, known=Timings(tuning={model.share_key: known}))
+    equal, any_range = model.share_keys
+    known = TuningShare(0.4, 32, time.time())
+    recorded = costs(study, known=Timings(tuning={equal: known, any_range: replace(known, share=0.9)}))
     assert recorded.tuning_share.expected == 0.4
     assert recorded.tuning_share.high < guess.high
-    of_other_ranges = costs(study, known=Timings(tuning={model.share_key: replace(known, tuned="other")}))
+    of_other_ranges = costs(study, known=Timings(tuning={any_range: known}))
     assert (of_other_ranges.tuning_share.expected, of_other_ranges.tuning_share.high) == (0.4, 1.0)
     assert recorded.estimate(task).expected == pytest.approx(0.4 * recorded.seconds(task))
     confirmed = TrialTask(plan_of(study).cells[0].confirm(plan_of(study).cells[0].settings)[0])
