@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from segsweep.config.keep import Reading, smoothed
@@ -17,17 +18,25 @@ class CellState:
     """Tracks the open, paused and finished tuning trials of a cell, and chooses its setting.
 
     `ended` maps each ended trial of the study to how it ended; `stopping` holds the curves of all cells. The planner updates
-    both while trials run.
+    both while trials run. With `points`, the cell has only its first `points` tuning trials until `limit` sets another number.
     """
 
-    def __init__(self, cell: Cell, ended: Mapping[str, Ended], stopping: PerCellStopping) -> None:
-        self.cell = cell
+    def __init__(self, cell: Cell, ended: Mapping[str, Ended], stopping: PerCellStopping, points: int | None = None) -> None:
+        self._whole = cell
+        self.tuning: dict[str, Trial] = {}
         self._ended, self._stopping = ended, stopping
-        self.tuning = {trial.trial_id: trial for trial in cell.tuning}
-        self._open = {identity for identity in self.tuning if identity not in ended}
-        self._scored = {trial.trial_id for trial in self._with_status("finished") if self._is_scored(trial)}
         self.paused: dict[str, int] = {}  # id of a paused trial -> the epoch after which it paused
         self.choice: CellChoice | None = None
+        self.limit(points)
+
+    def limit(self, points: int | None) -> tuple[Trial, ...]:
+        """Set the number of tuning trials; None: all of the cell. Return the trials that the cell has now and had not before."""
+        before = self.tuning
+        self.cell = replace(self._whole, tuning=self._whole.tuning[:points])
+        self.tuning = {trial.trial_id: trial for trial in self.cell.tuning}
+        self._open = {identity for identity in self.tuning if identity not in self._ended}
+        self._scored = {trial.trial_id for trial in self._with_status("finished") if self._is_scored(trial)}
+        return tuple(trial for identity, trial in self.tuning.items() if identity not in before)
 
     @property
     def tuned(self) -> bool:

@@ -53,13 +53,17 @@ class SourceChoice:
 
 @dataclass
 class ResumeState:
-    """The state recorded by earlier starts: how trials ended, their curves, failed stages, and readings of built stages."""
+    """The state recorded by earlier starts: how trials ended, their curves, failed stages, and readings of built stages.
+
+    `curves` are those of tuning trials, `confirm_curves` those of confirmed runs.
+    """
 
     ended: Mapping[str, Ended] = field(default_factory=dict)
     curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
     failed_stages: Mapping[str, str] = field(default_factory=dict)
     stage_readings: Mapping[str, float] = field(default_factory=dict)
     retried_stages: frozenset[str] = frozenset()  # failed stages that count as not run
+    confirm_curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

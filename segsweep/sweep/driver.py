@@ -78,6 +78,7 @@ class Driver:
     def begin(self, task: Task) -> None:
         """Note that a worker starts a task. The start of its records is written with its first message."""
         self._begun[task.identity] = Moment.now()
+        self.planner.began(task)
         self._note_needs(task)
         self.view.started(task)
 

@@ -23,8 +23,10 @@ from segsweep.sweep.decisions import (
     Verdict,
 )
 from segsweep.sweep.early_stopping import PerCellStopping
+from segsweep.sweep.ledger import Ledger, Price
 from segsweep.sweep.plan import Cell, Plan, chain
-from segsweep.sweep.schedule import Budget, Price, Schedule
+from segsweep.sweep.rounds import Budget, MorePoints, MoreSeeds, Rounds, TuningClosed
+from segsweep.sweep.schedule import Schedule
 from segsweep.sweep.source_rates import ReadStage, SourceRates
 from segsweep.sweep.source_scores import ScoreTasks, no_scores
 from segsweep.tasks.score_task import ScoreTask
@@ -41,7 +43,8 @@ class Planner:
 
     `decisions` is a queue of decisions, oldest first; its reader removes them. `choices`, `unchosen` (cells that could not
     choose a setting) and `source_choices` keep all choices by the cell's key. `workers` is the maximum number of tasks that run
-    at once. `scores` holds the planned scores of sources by id; `score_tasks` returns those of a plan.
+    at once. `scores` holds the planned scores of sources by id; `score_tasks` returns those of a plan. With a `budget`, `rounds`
+    releases the trials of all cells alike, as far as they fit.
 
     At least one tuning trial of a cell finishes, unless all fail. The last open trial is never stopped early. If every trial that
     was not stopped has failed, the best stopped trial is rerun from its start, then the next best, until one finishes. If the
@@ -61,13 +64,14 @@ class Planner:
     ) -> None:
         resume = resume or ResumeState()
         self.plan = plan
-        self.workers = 1
+        self.workers = budget.workers if budget is not None else 1
         self.decisions: deque[Decision] = deque()
         self.choices: dict[str, CellChoice] = {}
         self.unchosen: dict[str, CellChoice] = {}
         self.source_choices: dict[str, SourceChoice] = {}
         ranks = {cell.key: number for number, cell in enumerate(plan.cells)}
-        self._schedule = Schedule(find, is_being_built, price, ranks, budget or Budget())
+        self._ledger = budget.ledger if budget is not None else Ledger()
+        self._schedule = Schedule(find, is_being_built, price, ranks, self._ledger)
         self._schedule.failed |= resume.failed_stages
         self._price = price
         self._ended = dict(resume.ended)
@@ -80,14 +84,22 @@ class Planner:
         self._unsettled: deque[CellState] = deque()
         self.scores: dict[str, ScoreTask] = {}
         self._score_tasks = score_tasks
+        self._may_release = budget is not None  # whether the budget may allow more than is scheduled
         self._scores_of: dict[str, list[ScoreTask]] = defaultdict(list)  # id of an unbuilt stage -> scores that wait for it
         built, failed = self._schedule.built, self._schedule.failed
         self._rates = SourceRates(plan.cells, built, failed, resume.stage_readings, read_stage, resume.retried_stages)
+        self.rounds: Rounds | None = None
+        if budget is not None:
+            self.rounds = Rounds(
+                plan, budget.ledger, self._schedule, self._states, self._ended, resume.confirm_curves, budget.closed_at
+            )
         self._begin([cell for cell in plan.cells if cell.key not in self._rates.cells])
         self._decide_sources(list(self._rates.cells.values()))
         self._settle()
         self._add_scores()
         self._settle()
+        while self._schedule.done and self._release():
+            pass
 
     # --- What runs next ---------------------------------------------------------------------------------------------------
 
@@ -99,12 +111,18 @@ class Planner:
         assignment = self._schedule.next(self.workers)
         while self._settle() and assignment is None:  # a stage from another run can complete a source choice, which adds trials
             assignment = self._schedule.next(self.workers)
+        while assignment is None and self._release():
+            assignment = self._schedule.next(self.workers)
         return assignment
+
+    def began(self, task: Task) -> None:
+        """Note that a worker begins a task that `next` has returned; until then its time does not count."""
+        self._ledger.start(task)
 
     @property
     def done(self) -> bool:
         """Whether the study is over: nothing runs, and no task is left that the budget still allows."""
-        return self._schedule.done
+        return self._schedule.done and not self._may_release
 
     def add(self, task: Task) -> None:
         """Schedule a task that is not part of the plan."""
@@ -132,6 +150,8 @@ class Planner:
         """
         states = [state for state in self._states_of.get(record, ()) if record in state.tuning]
         if not states:
+            if self.rounds is not None:
+                self.rounds.note(record, found)
             return Verdict.CONTINUE
         trial = states[0].tuning[record]
         for state in states:
@@ -162,6 +182,7 @@ class Planner:
     def task_ended(self, task: Task, error: str | None = None) -> None:
         """Record that a task has ended. If it failed with `error`, skip the tasks that need its artifact."""
         self._schedule.ended(task, error)
+        self._may_release = self.rounds is not None
         self._settle()
 
     # --- State ------------------------------------------------------------------------------------------------------------
@@ -220,14 +241,37 @@ class Planner:
         """Schedule the trials of cells whose source is chosen. Cells that share trials must be passed in one call."""
         for cell in cells:
             self._refill(cell)
-            state = self._states[cell.key] = CellState(cell, self._ended, self._stopping)
-            for trial in cell.tuning:
+            points = self.rounds.points if self.rounds is not None else None
+            state = self._states[cell.key] = CellState(cell, self._ended, self._stopping, points)
+            for trial in state.cell.tuning:
                 self._states_of[trial.trial_id].append(state)
         for cell in cells:
-            for trial in cell.tuning:
-                if trial.trial_id not in self._ended:  # do not compute a price for an ended trial
-                    self._schedule_trial(trial, self._confirm_price(cell))
+            self._schedule_tuning(cell, self._states[cell.key].cell.tuning)
             self._unsettled.append(self._states[cell.key])
+
+    def _schedule_tuning(self, cell: Cell, trials: Iterable[Trial]) -> None:
+        for trial in trials:
+            if trial.trial_id not in self._ended:  # do not compute a price for an ended trial
+                self._schedule_trial(trial, self._confirm_price(cell))
+
+    def _release(self) -> bool:
+        """Schedule what the budget allows next; return whether anything was released or decided."""
+        step = self.rounds.advance(self.plan, self.workers) if self.rounds is not None else None
+        match step:
+            case None:
+                self._may_release = False
+            case MorePoints(points) | TuningClosed(points):
+                for state in self._states.values():
+                    more = state.limit(points)
+                    for trial in more:
+                        self._states_of[trial.trial_id].append(state)
+                    self._schedule_tuning(state.cell, more)
+                    self._unsettled.append(state)
+            case MoreSeeds(trials):
+                for trial in trials:
+                    self._schedule_trial(trial, 0.0)
+        self._settle()
+        return step is not None
 
     def _refill(self, cell: Cell) -> None:
         """Pass the recorded curves of a cell's tuning trials to early stopping."""
@@ -319,7 +363,8 @@ class Planner:
 
     def _choose(self, state: CellState) -> None:
         """Choose a cell's setting once all its tuning trials have ended; rerun its best stopped trial if none finished."""
-        if not state.tuned or state.choice is not None:
+        may_choose = self.rounds is None or self.rounds.is_closed
+        if not state.tuned or state.choice is not None or not may_choose:
             self._revisit(state)
             return
         if (best := state.best_stopped()) is not None:
@@ -331,7 +376,8 @@ class Planner:
         self.decisions.append(Chosen(cell.key, choice))
         for trial in choice.confirm:
             self._states_of[trial.trial_id].append(state)
-            self._schedule_trial(trial, 0.0)
+            if self.rounds is None:
+                self._schedule_trial(trial, 0.0)
 
     def _reopen(self, trial: Trial) -> None:
         del self._ended[trial.trial_id]

@@ -44,7 +44,8 @@ def resume_state(
     )
     restarted = set(every["trial_id"][again])
     curves = {trial: curve for trial, curve in curves_of(every, records.all_epochs, "tune").items() if trial not in restarted}
-    return ResumeState(ended, curves, failed, readings, retried)
+    confirmed = curves_of(every, records.all_epochs, "confirm")
+    return ResumeState(ended, curves, failed, readings, retried, confirmed)
 
 
 def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> "pd.Series[bool]":

@@ -1,28 +1,14 @@
 """The schedule: tasks with their dependencies. It tracks which ones wait, are ready or run, and ignores cells and choices."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from segsweep.sweep.built import Built, Find, IsBeingBuilt
+from segsweep.sweep.ledger import Ledger, Price
 from segsweep.sweep.ready_queue import ReadyQueue, Scheduled
 from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.task import Assignment, Task
-
-Price = Callable[[Task], float]  # predicted seconds on one worker
-
-
-@dataclass
-class Budget:
-    """The time that a study may use: `seconds` summed over all workers (None: no limit), and the `shares` of cells by key."""
-
-    seconds: float | None = None
-    shares: Mapping[str, float] | None = None
-    spent_seconds: float = field(default=0.0, init=False)
-
-    def fits(self, seconds: float) -> bool:
-        """Return whether the budget allows a task with a price of `seconds` to start."""
-        return self.seconds is None or self.spent_seconds + seconds <= self.seconds
 
 
 class Schedule:
@@ -31,18 +17,19 @@ class Schedule:
     A task waits until the artifacts that it needs are in the store; then it is ready. It runs once `next` has returned it, may
     pause, and ends. `unreachable` collects tasks that can never run, each with the failed task that it needs. `settled` collects
     the ids of tasks whose artifact is built, or can never be. The reader of these queues removes their items. `seconds_left` is
-    the price of all tasks that have not ended.
+    the price of all tasks that have not ended. A task that the limits of `ledger` do not allow does not start; it is ready again
+    when another task has ended or left its worker.
     """
 
-    def __init__(self, find: Find, is_being_built: IsBeingBuilt, price: Price, ranks: Mapping[str, int], budget: Budget) -> None:
+    def __init__(self, find: Find, is_being_built: IsBeingBuilt, price: Price, ranks: Mapping[str, int], ledger: Ledger) -> None:
         self.running: set[str] = set()
         self.built = Built(find, is_being_built, unfinished=self.running)
         self.failed: dict[str, str] = {}  # id of a failed task that makes an artifact -> the reason
         self.unreachable: deque[tuple[Task, Task]] = deque()
         self.settled: deque[str] = deque()
         self.seconds_left = 0.0
-        self._price, self._budget = price, budget
-        self._queue = ReadyQueue(ranks, budget.shares)
+        self._price, self._ledger = price, ledger
+        self._queue = ReadyQueue(ranks)
         self._scheduled: dict[str, Scheduled] = {}
         self._waiting: dict[str, list[str]] = defaultdict(list)  # id of a needed task -> ids of tasks that wait for it
         self._paused: set[str] = set()
@@ -51,8 +38,13 @@ class Schedule:
 
     @property
     def done(self) -> bool:
-        """Whether nothing runs and no task can start."""
-        return not (self.running or len(self._queue) or self._paused or self._built_elsewhere)
+        """Whether nothing runs and no task can start. Trials stay paused if the limits do not allow those that they wait for."""
+        waits = self._paused and not self._unaffordable
+        return not (self.running or len(self._queue) or waits or self._built_elsewhere)
+
+    def is_unstarted(self, identity: str) -> bool:
+        """Return whether a task is scheduled, and neither runs nor pauses."""
+        return identity in self._scheduled and identity not in self.running and identity not in self._paused
 
     def __iter__(self) -> Iterator[Task]:
         """Yield the scheduled tasks that have not ended."""
@@ -136,9 +128,9 @@ class Schedule:
                 self._made(task)
             elif _makes(task) and self.built.is_being_built(task):
                 self._built_elsewhere.add(task.identity)
-            elif self._budget.fits(scheduled.seconds):
+            elif self._ledger.fits(task):
                 self.running.add(task.identity)
-                self._budget.spent_seconds += scheduled.seconds
+                self._ledger.start(task)
                 return Assignment(task, tuple(self.built.key(need) for need in task.needs))
             else:
                 self._unaffordable.add(task.identity)
@@ -151,6 +143,8 @@ class Schedule:
         until the lost artifact is rebuilt; it counts as built if its key then matches the artifact in the store.
         """
         self.running.discard(task.identity)
+        self._ledger.end(task, failed=error is not None)
+        self._retry_unaffordable()
         if not _makes(task):
             self._drop(task.identity)
         elif error is None and self._missing(task):
@@ -190,19 +184,20 @@ class Schedule:
     def requeue(self, task: Task) -> None:
         """Return a running task that was interrupted to the queue."""
         self.running.discard(task.identity)
+        self._ledger.leave(task)
         if (scheduled := self._scheduled.get(task.identity)) is not None:
-            self._refund(scheduled)
+            self._retry_unaffordable()
             self._enqueue(scheduled)
 
     def pause(self, task: Task) -> None:
-        """Pause a running task until `resume`. Its price is refunded, and charged again when it restarts."""
+        """Pause a running task until `resume`."""
         self.running.discard(task.identity)
         self._paused.add(task.identity)
-        self._refund(self._scheduled[task.identity])
+        self._ledger.leave(task)
+        self._retry_unaffordable()
 
-    def _refund(self, scheduled: Scheduled) -> None:
-        """Refund a task's price to the budget, and queue the tasks that had not fitted it."""
-        self._budget.spent_seconds -= scheduled.seconds
+    def _retry_unaffordable(self) -> None:
+        """Queue the tasks that did not fit the limits: a task that took less time than expected leaves time for them."""
         for identity in self._unaffordable & self._scheduled.keys():
             self._queue.add(self._scheduled[identity])
         self._unaffordable.clear()

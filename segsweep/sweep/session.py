@@ -31,6 +31,7 @@ from segsweep.sweep.declaration import declaration
 from segsweep.sweep.folder_checks import check_folders, check_free
 from segsweep.sweep.folders import Folders
 from segsweep.sweep.forking import begin_fork, fork_line, origin_of
+from segsweep.sweep.ledger import Price
 from segsweep.sweep.options import Options
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
@@ -42,7 +43,6 @@ from segsweep.sweep.provenance import question_of_script, start_facts
 from segsweep.sweep.published_weights import check_published
 from segsweep.sweep.resume import resume_state
 from segsweep.sweep.runners import Runner, most_at_once, open_runner, runner_for_plan
-from segsweep.sweep.schedule import Price
 from segsweep.sweep.source_scores import score_tasks
 
 

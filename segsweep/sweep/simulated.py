@@ -36,14 +36,25 @@ class _Step:
 
 
 @dataclass
+class Clock:
+    """A clock that shows the simulated time, in seconds."""
+
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.seconds
+
+
+@dataclass
 class Simulation:
     """Runs a planner's tasks on simulated workers, `workers` of them at the start.
 
     `changes` lists (seconds, number of workers) pairs. When the number drops, the workers whose tasks started last leave; their
     tasks are requeued and resume from their last epoch. `val_iou` returns the validation IoU of an epoch of a trial; if it
     raises, the trial fails. A task without planned results, such as a stage, lasts `task_seconds`; every result of another task
-    takes `epoch_seconds`. Stages whose name is in `broken` fail. `built` maps keys of artifacts to content hashes. `events` and
-    `decisions` collect the events and the planner's decisions.
+    takes `epoch_seconds`. Stages whose name is in `broken` fail. `built` maps keys of artifacts to content hashes. `clock` shows
+    the simulated time. `events` and `decisions` collect the events and the planner's decisions.
     """
 
     planner: Planner
@@ -54,6 +65,7 @@ class Simulation:
     epoch_seconds: Callable[[Task], float] = lambda _: 1.0
     broken: frozenset[str] = frozenset()
     built: dict[str, str] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
     events: list[Event] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     _reached: dict[str, int] = field(default_factory=dict)  # id of an interrupted or paused task -> epoch of its checkpoint
@@ -72,6 +84,7 @@ class Simulation:
             clock = min(next_change, next_step)
             if clock == float("inf") or clock > until_seconds:
                 return self.events
+            self.clock.seconds = clock
             if next_change <= next_step:
                 self._change_workers(*changes.popleft())
                 continue

@@ -9,11 +9,13 @@ from segsweep.config import PerCellASHA
 from segsweep.config.keep import Reading
 from segsweep.config.work import Trial
 from segsweep.sweep import early_stopping
+from segsweep.sweep.budget import RESERVE, Limits
 from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.early_stopping import CellCurves
+from segsweep.sweep.ledger import Ledger
 from segsweep.sweep.planner import Planner
-from segsweep.sweep.schedule import Budget
-from segsweep.sweep.simulated import Simulation
+from segsweep.sweep.rounds import Budget
+from segsweep.sweep.simulated import Clock, Simulation
 from segsweep.tasks.task import Task
 
 HALF = 2  # of four epochs
@@ -119,12 +121,21 @@ def test_an_epoch_is_never_run_twice(workers: int, use: Callable[[type], None]) 
 
 
 def test_a_pause_costs_nothing(use: Callable[[type], None]) -> None:
-    """A budget for one run of every task suffices for a study whose trials pause after every epoch."""
+    """A budget for one run of every task, and its reserve, suffices for a study whose trials pause after every epoch."""
     use(Waiting)
     built: dict[str, str] = {}
-    planner = Planner(plan_of(small_study(early_stopping=PerCellASHA())), built_in(built), budget=Budget(1 + 4 * (4 + 2)))
-    Simulation(planner, by_rate, workers=3, built=built).run()
+    clock = Clock()
+    ledger = Ledger(Limits(RESERVE * (10 + 4 * (4 + 2) * 4)), durations, now=clock, passed=clock)
+    study = plan_of(small_study(early_stopping=PerCellASHA()))
+    planner = Planner(study, built_in(built), price=durations, budget=Budget(ledger, workers=3))
+    Simulation(planner, by_rate, workers=3, built=built, clock=clock).run()
     assert all(len(planner.ended(cell)) == 4 + 2 for cell in planner.plan.cells)
+    assert ledger.spent == 10 + 4 * (4 + 2) * 4
+
+
+def durations(task: Task) -> float:
+    """Return the duration of a task in the simulation: 10 s for a stage, 4 s for a trial of four epochs."""
+    return 10.0 if task.results is None else 4.0
 
 
 def test_a_paused_trial_leaves_its_worker_to_another(use: Callable[[type], None]) -> None:

@@ -1,14 +1,10 @@
 """The order in which tasks start."""
 
-import pytest
 from studies import built_in, plan_of, small_study
 
 from segsweep.config.work import Trial
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.ready_queue import ReadyQueue, Scheduled
-from segsweep.sweep.schedule import Budget
-from segsweep.sweep.simulated import Simulation
-from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TrialTask
 
 LONG_SOURCE = "supervised:voc2012+supervised:coco+supervised:pets"
@@ -84,56 +80,3 @@ def test_the_longest_chain_of_stages_starts_first() -> None:
 def same_iou(trial: Trial, epoch: int) -> float:  # noqa: ARG001
     """Return the same validation IoU for every trial."""
     return 0.5
-
-
-def test_a_task_over_budget_starts_after_a_refund() -> None:
-    """The price of a trial that dies is refunded; the budget then allows the next trial, or the same one again."""
-    planner = Planner(plan_of(small_study()), built_in({"": ""}), price=lambda _: 4.0, budget=Budget(4.0))
-    first = planner.next()
-    assert first is not None
-    assert planner.next() is None
-    planner.requeue(first.task)
-    assert planner.next() == first
-    assert planner.next() is None
-    planner.task_ended(first.task, "no space")
-    assert planner.done
-
-
-def test_a_task_over_budget_waits_for_its_lost_stage() -> None:
-    """A trial over budget does not start after a refund while its lost stage is to be rebuilt."""
-    built: dict[str, str] = {}
-    study = small_study(compare={"source": ["supervised:voc2012"]})
-    planner = Planner(plan_of(study), built_in(built), price=lambda _: 1.0, budget=Budget(3.0))
-    stage = planner.next()
-    assert stage is not None
-    built[stage.task.spec.key(None)] = "content"
-    planner.task_ended(stage.task)
-    given = [planner.next(), planner.next()]
-    assert planner.next() is None
-    built.clear()
-    planner.recheck_artifacts()
-    for each in given:
-        assert each is not None
-        planner.requeue(each.task)
-    again = planner.next()
-    assert again is not None
-    assert again.task == stage.task
-    assert planner.next() is None
-
-
-@pytest.mark.parametrize("seconds", [0.0, 7.0, 30.0])
-def test_a_study_ends_when_its_budget_is_spent(seconds: float) -> None:
-    """No task starts that the budget does not allow; the study is then done, and the total time of all workers stays within the
-    budget."""
-    built: dict[str, str] = {}
-
-    def price(task: Task) -> float:
-        return 10.0 if task.results is None else 4.0
-
-    planner = Planner(plan_of(small_study()), built_in(built), price=price, budget=Budget(seconds))
-    simulation = Simulation(planner, same_iou, workers=3, built=built)
-    simulation.run()
-    started = [event.task for event in simulation.events if event.what == "start"]
-    assert planner.done
-    assert sum(map(price, started)) <= seconds
-    assert len(started) == {0.0: 0, 7.0: 1, 30.0: 6}[seconds]

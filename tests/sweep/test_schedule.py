@@ -3,8 +3,11 @@
 import pytest
 from studies import built_in, plan_of, small_study
 
+from segsweep.sweep.budget import Limits
 from segsweep.sweep.decisions import Skipped
+from segsweep.sweep.ledger import Ledger
 from segsweep.sweep.planner import Planner
+from segsweep.sweep.rounds import Budget
 from segsweep.tasks.stage_task import STAGE
 from segsweep.tasks.task import Assignment
 from segsweep.tasks.trial_task import TRIAL
@@ -59,3 +62,40 @@ def test_a_requeued_task_whose_stage_failed_is_skipped() -> None:
         each.trial_id for cell in planner.plan.cells for each in cell.tuning
     }
     assert all(choice.reason for choice in planner.unchosen.values())
+
+
+def budget_of(seconds: float) -> Budget:
+    """Return a budget in device-seconds; every task is predicted to take one second, and takes no time."""
+    return Budget(Ledger(Limits(seconds), passed=lambda: 0.0))
+
+
+def test_a_task_over_budget_starts_after_another_has_left_its_worker() -> None:
+    """A budget for one trial allows one at a time; one that dies, or ends sooner than predicted, leaves its time to another."""
+    planner = Planner(plan_of(small_study()), built_in({"": ""}), budget=budget_of(1.0))
+    first = planner.next()
+    assert planner.next() is None
+    assert not planner.done
+    planner.requeue(first.task)
+    assert planner.next() == first
+    assert planner.next() is None
+    planner.task_ended(first.task, "no space")
+    assert planner.next() is not None
+
+
+def test_a_task_over_budget_waits_for_its_lost_stage() -> None:
+    """A trial over budget does not start in place of others while its lost stage is to be rebuilt."""
+    built: dict[str, str] = {}
+    study = small_study(compare={"source": ["supervised:voc2012"]})
+    planner = Planner(plan_of(study), built_in(built), budget=budget_of(2.0))
+    stage = planner.next()
+    built[stage.task.spec.key(None)] = "content"
+    planner.task_ended(stage.task)
+    given = [planner.next(), planner.next()]
+    assert planner.next() is None
+    built.clear()
+    planner.recheck_artifacts()
+    for each in given:
+        planner.requeue(each.task)
+    again = planner.next()
+    assert again.task == stage.task
+    assert planner.next() is None

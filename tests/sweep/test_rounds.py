@@ -1,0 +1,194 @@
+"""Studies with a budget: what they run is fair, keeps to the limits, and is a beginning of the full study."""
+
+from dataclasses import replace
+
+import pytest
+from budgeted import TRIAL_SECONDS, BudgetedRun, full_price, grid, price
+
+from segsweep.config.study import Study
+from segsweep.sweep.budget import RESERVE, Limits, Share
+
+GRID = grid()
+PRICE = full_price(GRID)
+
+
+def accepts(run: BudgetedRun) -> bool:
+    """Return whether the least share fits the budget with its reserve; otherwise a study is refused before its start."""
+    rounds = run.planner.rounds
+    assert rounds is not None
+    return rounds.fits(rounds.least, run.workers, RESERVE)
+
+
+def differs_by(counts: dict[str, int]) -> int:
+    """Return the difference between the largest and the smallest count."""
+    return max(counts.values()) - min(counts.values())
+
+
+def test_the_price_is_that_of_all_stages_and_trials() -> None:
+    """The price of the full share is the sum of the durations of all tasks: four stages, and eleven trials for each cell."""
+    assert pytest.approx(4 * 400 + 12 * 11 * TRIAL_SECONDS * (0.25 + 0.5 + 1.0)) == PRICE
+
+
+@pytest.mark.parametrize("workers", [1, 4, 16])
+@pytest.mark.parametrize("percent", [40, 50, 60, 80, 100])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_budget_is_shared_fairly_and_kept(percent: int, workers: int, seed: int) -> None:
+    """Cells differ by one trial at most and have two seeds; the device time exceeds the budget by less than the error of the
+    predictions of those trials that run when it is spent."""
+    budget = PRICE * percent / 100
+    run = BudgetedRun(GRID, Limits(budget), workers, seed=seed)
+    if not accepts(run):
+        assert percent <= 50
+        return
+    run.run()
+    assert run.planner.done
+    assert differs_by(run.trials("tune")) == 0
+    assert differs_by(run.trials("confirm")) <= 1
+    assert run.share().points >= 3
+    assert run.share().seeds >= 2
+    assert run.device_seconds <= budget + workers * 0.3 * 1.3 * TRIAL_SECONDS
+    if run.share().seeds < 3:
+        assert run.device_seconds >= budget - 1.5 * TRIAL_SECONDS
+    if percent == 100:
+        assert run.share().points == 8
+    print(f"{percent} % on {workers} workers: {run.share()}, {run.device_seconds / budget:.3f} of the budget")
+
+
+@pytest.mark.parametrize("workers", [1, 4, 16])
+@pytest.mark.parametrize("percent", [60, 80, 100])
+def test_a_deadline_is_kept(percent: int, workers: int) -> None:
+    """Nothing starts that is predicted to end after the deadline, and every cell has two seeds."""
+    ends_at = PRICE * percent / 100 / workers
+    run = BudgetedRun(GRID, Limits(ends_at=ends_at), workers)
+    if not accepts(run):
+        assert workers > 1
+        return
+    run.run()
+    assert run.share().points >= 3
+    assert run.share().seeds >= 2
+    assert differs_by(run.trials("tune")) == 0
+    assert differs_by(run.trials("confirm")) <= 1
+    for seconds, task in run.started:
+        assert seconds + 0.9 * price(task) <= ends_at  # times of ended trials correct predictions by a few per cent
+    print(f"{percent} % on {workers} workers: {run.share()}, ends at {run.clock.seconds / ends_at:.3f} of the deadline")
+
+
+@pytest.mark.parametrize("slowness", [0.5, 1.4])
+def test_measured_times_change_what_is_released(slowness: float) -> None:
+    """If trials are faster than predicted, cells get more points and seeds; if slower, fewer, and all of them alike."""
+    budget = 0.7 * PRICE
+    as_predicted = BudgetedRun(GRID, Limits(budget)).run()
+    run = BudgetedRun(GRID, Limits(budget), slowness=slowness).run()
+    fewer, more = sorted([as_predicted.share(), run.share()], key=lambda share: share.points)
+    assert more == (run.share() if slowness < 1 else as_predicted.share())
+    assert fewer.points < more.points
+    assert differs_by(run.trials("tune")) == 0
+    assert differs_by(run.trials("confirm")) <= 1
+    assert run.share().seeds >= 2
+    assert run.device_seconds <= budget + 2 * TRIAL_SECONDS
+
+
+@pytest.mark.parametrize("percent", [60, 80])
+def test_the_same_study_without_a_budget_ends_with_the_full_result(percent: int) -> None:
+    """Continuing without a budget repeats no trial, and chooses in every cell what the study chooses that never had one."""
+    full = BudgetedRun(GRID, None).run()
+    begun = BudgetedRun(GRID, Limits(PRICE * percent / 100)).run()
+    done = {task.identity for _, task in begun.started}
+    after = BudgetedRun(GRID, None, resume=begun.state(), built=begun.built).run()
+    assert not done & {task.identity for _, task in after.started}
+    assert after.planner.choices == full.planner.choices
+    for cell in after.planner.plan.cells:
+        assert after.planner.ended(cell).keys() == full.planner.ended(cell).keys()
+
+
+def test_the_same_budget_again_starts_nothing() -> None:
+    """The device time of earlier starts counts, and settings that were chosen stay chosen."""
+    limits = Limits(0.6 * PRICE)
+    first = BudgetedRun(GRID, limits).run()
+    points = first.share().points
+    again = BudgetedRun(GRID, limits, resume=first.state(), spent=first.device_seconds, closed_at=points, built=first.built).run()
+    assert again.started == []
+    assert again.planner.choices == first.planner.choices
+    assert again.share() == first.share()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_an_interrupted_run_keeps_to_its_choices(share: float) -> None:
+    """Killed at any time and started again, a study repeats no ended trial and gives every cell two seeds within the budget."""
+    limits = Limits(0.6 * PRICE)
+    first = BudgetedRun(GRID, limits)
+    first.run(until_seconds=share * 0.6 * PRICE)
+    rounds = first.planner.rounds
+    assert rounds is not None
+    closed_at = rounds.points if first.planner.choices else None
+    spent = sum(first.seconds(task) for _, task in first.started)  # the killed task counts in full
+    ended = set(first.state().ended)
+    again = BudgetedRun(GRID, limits, resume=first.state(), spent=spent, closed_at=closed_at, built=first.built).run()
+    assert not ended & {task.identity for _, task in again.started}
+    assert differs_by(again.trials("tune")) == 0
+    assert differs_by(again.trials("confirm")) <= 1
+    assert again.share().seeds >= 2
+    for key, choice in first.planner.choices.items():
+        assert again.planner.choices[key] == choice
+
+
+def test_a_larger_budget_goes_on() -> None:
+    """More points may change a choice; the confirmed runs of the earlier choice are then made again for the new one."""
+    first = BudgetedRun(GRID, Limits(0.6 * PRICE)).run()
+    more = BudgetedRun(GRID, Limits(1.5 * PRICE), resume=first.state(), spent=first.device_seconds, built=first.built).run()
+    assert more.share() == Share(8, 3)
+    changed = [key for key in first.planner.choices if more.planner.choices[key].settings != first.planner.choices[key].settings]
+    assert changed
+    assert not {task.identity for _, task in first.started} & {task.identity for _, task in more.started}
+
+
+def test_a_round_begins_with_the_cells_that_scatter_most() -> None:
+    """The third seeds start in the order of the scatter of the first two seeds' validation readings."""
+    run = BudgetedRun(grid(trials_per_cell=3), Limits(10 * PRICE), error=0.0).run()
+    thirds = [task.spec for _, task in run.started if task.kind == "trial" and task.spec.phase == "confirm"][72:]
+    assert {trial.seed for trial in thirds} == {3}
+    spreads = [abs(run.val_iou(replace(trial, seed=1), 4) - run.val_iou(replace(trial, seed=2), 4)) for trial in thirds]
+    assert spreads == sorted(spreads, reverse=True)
+    assert spreads[0] > spreads[-1]
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        pytest.param(grid(source_seeds=2, seeds=4), id="source seeds"),
+        pytest.param(grid(tune={}, trials_per_cell=None), id="nothing tuned"),
+        pytest.param(grid(seeds=1, trials_per_cell=2), id="fewer than the least share"),
+        pytest.param(grid(source_trials=3), id="tuned source rates"),
+        pytest.param(
+            grid(compare={"source": ["random", "supervised:voc2012"]}, target=replace(GRID.target, protocol="3-fold")), id="folds"
+        ),
+        pytest.param(grid(compare={"source": ["random"], "test_size": ["image_px", "original"]}), id="shared tuning trials"),
+    ],
+)
+@pytest.mark.parametrize("part", [0.75, 1.2])
+def test_every_kind_of_study_ends_within_its_budget(study: Study, part: float) -> None:
+    """Stages of candidate rates and of further source models are part of the price. With more than the price, all of it runs."""
+    budget = part * full_price(study)
+    run = BudgetedRun(study, Limits(budget), workers=3)
+    step = run.planner.rounds.step if run.planner.rounds else 0
+    run.run()
+    assert run.planner.done
+    assert differs_by(run.trials("tune")) == 0
+    assert differs_by(run.trials("confirm")) <= step
+    assert run.device_seconds <= budget + 3 * TRIAL_SECONDS
+    assert all(seeds % step == 0 for seeds in run.trials("confirm").values())
+    if part > 1:
+        assert run.share().seeds == study.seeds
+        assert run.planner.trials_done == run.planner.plan.trials
+    elif study.trials_per_cell == 8:
+        assert run.share().seeds >= 2
+        assert run.planner.trials_done < run.planner.plan.trials
+
+
+def test_a_budget_for_nothing_starts_nothing() -> None:
+    """A run whose time is over is done."""
+    run = BudgetedRun(GRID, Limits(0.0))
+    assert not accepts(run)
+    run.run()
+    assert run.started == []
+    assert run.planner.done
