@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from segsweep.config.work import StageSpec
-from segsweep.sweep.announce import prediction, remarks, seconds_left
+from segsweep.sweep.announce import budget_lines, prediction, remarks, seconds_left
+from segsweep.sweep.budget_start import BudgetForecast
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.prediction import Prediction
 from segsweep.sweep.prediction_text import prediction_lines
@@ -29,6 +30,7 @@ def plan_content(session: Session, predicted: Prediction | None) -> dict[str, An
     stages = plan.stages()
     missing = {stage.spec_id for stage in planner.unbuilt(stages)}
     seconds = None if catalog.absent else seconds_left(session)
+    forecast = BudgetForecast.of(planner)
     return {
         "study": plan.study.name,
         "declared": {name: value for name, value in declaration(plan).items() if name not in NOT_SHOWN},
@@ -45,13 +47,14 @@ def plan_content(session: Session, predicted: Prediction | None) -> dict[str, An
         "score_list": [{"name": task.spec.name, "done": done} for task, done in planner.all_scores()],
         "seconds": seconds,
         "prediction": None if predicted is None else predicted.as_dict(),
+        "budget": forecast.as_row() if forecast is not None else None,
         "device": runner.device.label,
         "workers": runner.workers,
         "runs_on": runner.label,
         "data_absent": sorted(catalog.absent),
         "absent_reasons": [catalog.absent[name] for name in sorted(catalog.absent)],
         "data_undecoded": sorted(session.undecoded),
-        "remarks": [*remarks(plan, catalog), *session.notices, *longer_lines(session)],
+        "remarks": [*remarks(plan, catalog), *session.notices, *longer_lines(session), *budget_lines(session)],
     }
 
 

@@ -20,7 +20,7 @@ from segsweep.config.study import Study
 from segsweep.console import error_console
 from segsweep.errors import UserError
 from segsweep.records.wandb.options import MirrorOptions
-from segsweep.sweep.options import Options, command_line_options
+from segsweep.sweep.options import LIMITS, Options, command_line_options
 from segsweep.version import versions
 
 if TYPE_CHECKING:
@@ -120,6 +120,12 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
         help="add seeds to all cells, up to MOST, while more would decide an open question",
     )
     add("--retry-failed", action="store_true", help="run failed trials and stages again")
+    group = parser.add_argument_group(
+        "limits: every cell gets the same number of tuning trials and of seeds, as many as fit; the same command with a larger "
+        "limit, or without one, goes on (example: --budget-hours 20 --deadline 07:00)"
+    )
+    for flag, keywords in command_line_options(LIMITS):
+        group.add_argument(flag, **keywords)
     group = parser.add_argument_group(
         "runner, device and workers (default: Ray, on all cores and GPUs of the cluster or of this machine)"
     )

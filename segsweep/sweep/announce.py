@@ -1,5 +1,6 @@
 """The announcement of a run: remarks on the study, the number of cells, trials and stages, and the predicted time."""
 
+from segsweep.sweep.budget_start import BudgetForecast, limits_of, limits_text
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.class_remarks import class_remarks
 from segsweep.sweep.data_remarks import data_remarks
@@ -20,6 +21,8 @@ def seconds_left(session: Session) -> float:
     planner = session.planner
     if planner.done:
         return 0.0
+    if (forecast := BudgetForecast.of(planner)) is not None:
+        return forecast.seconds / session.runner.workers
     share = 1 - planner.trials_done / planner.plan.trials
     return session.costs.total(planner.missing_stages()) * share / session.runner.workers
 
@@ -57,6 +60,16 @@ def announce(session: Session, progress: EarlierProgress, predicted: Prediction 
     )
     text = " ".join([text, *busy_sentences(predicted)])
     notify(text)
+    for line in budget_lines(session):
+        notify(line)
+
+
+def budget_lines(session: Session) -> list[str]:
+    """Return a line on what the budget of a start allows; none without a budget."""
+    limits, forecast = limits_of(session.config.options), BudgetForecast.of(session.planner)
+    if forecast is not None:
+        return [forecast.line()]
+    return [f"{limits_text(limits)}: what fits is unknown until all data is found"] if limits else []
 
 
 def remarks(plan: Plan, catalog: Catalog) -> list[str]:

@@ -36,6 +36,7 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
     finally:
         view.close()
     batch = max(max(batch_sizes(settings).values()) for _, settings in study.cells())
+    options = replace(options, budget_hours=None, deadline=None)  # they limit the study, not its rehearsal
     with folders.store.rehearsal(SHARED) as rehearsal_store, folders.store.scratch("check-") as out:
         apart = replace(folders, out=out, store=rehearsal_store, max_images=BATCHES * batch, fork_of=None)
         return run_in(rehearsal, apart, options, console)

@@ -320,7 +320,8 @@ class Driver:
                     if plan_grew:
                         self.write_plan()
                         plan_grew = False
-                    self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key)))
+                    points = self.planner.rounds.points if self.planner.rounds is not None else None
+                    self.writer.choose(choice.cell, choice_columns(choice, self.planner.source_choices.get(key), points))
                 case StoppedWhilePaused(task):
                     self._left.setdefault(task.identity, set(task.records))
                     decisions.popleft()  # first: `_stop` processes the remaining decisions itself

@@ -136,11 +136,15 @@ class Ledger:
     def allows(self, seconds: float, longest_seconds: float, workers: int) -> bool:
         """Return whether tasks of `seconds` of device time fit on `workers` workers, together with those that run.
 
-        `longest_seconds` is the time of the longest path of tasks among them. The time to the end is that of list scheduling in
+        `longest_seconds` is the time of the longest path of tasks among them. Their time to the end is that of list scheduling in
         the worst case (Graham 1969).
         """
-        total = seconds + self.committed
-        return self._fits(total, self._now() + total / workers + longest_seconds * (1 - 1 / workers))
+        end = self._now() + self.seconds_to_end(seconds, longest_seconds, workers)
+        return self._fits(seconds + self.committed, end)
+
+    def seconds_to_end(self, seconds: float, longest_seconds: float, workers: int) -> float:
+        """Return the time until such tasks have ended, in seconds."""
+        return (seconds + self.committed) / workers + longest_seconds * (1 - 1 / workers)
 
     def _fits(self, device_seconds: float, end: float) -> bool:
         limits = self.limits

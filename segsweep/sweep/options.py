@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from segsweep.errors import UserError
+from segsweep.sweep.deadline import parse_deadline
 
 RUNNER_NAMES = ("ray", "inline")
+LIMITS = "limits"  # group of options that limit the work of a run
 
 
 def _option(default: Any, text: str, kind: type | None = None, metavar: str | None = None, **more: Any) -> Any:
@@ -16,9 +20,11 @@ def _option(default: Any, text: str, kind: type | None = None, metavar: str | No
 
 @dataclass(frozen=True)
 class Options:
-    """Runner, device and workers of a run. Each field is an option of the command line, `--gpus-per-trial` for `gpus_per_trial`.
+    """Runner, device, workers and limits of a run. Each field is an option of the command line, `--gpus-per-trial` for
+    `gpus_per_trial`.
 
-    Raises `UserError` for a number below 1 and for an impossible share of a GPU.
+    `deadline` is a text as on the command line, or a datetime; it becomes a datetime. Raises `UserError` for a number below 1, an
+    impossible share of a GPU, a budget that is not positive, and a deadline that is no moment in the future.
     """
 
     runner: str = _option(
@@ -49,6 +55,21 @@ class Options:
     keep_checkpoints: bool = _option(
         False, "keep the last checkpoint of every finished trial, so that a trial with more epochs or steps continues it"
     )
+    budget_hours: float | None = _option(
+        None,
+        "largest device time of the study over all starts, in hours of one worker's device (default: no limit)",
+        float,
+        metavar="H",
+        group=LIMITS,
+    )
+    deadline: str | datetime | None = _option(  # noqa: RUF009  # datetimes are immutable
+        None,
+        "start nothing that is predicted to end later: a time of day (07:00), a date and time (2027-01-31T07:00) or a time from "
+        "now (+8h, +90min, +2d)",
+        str,
+        metavar="T",
+        group=LIMITS,
+    )
     deterministic: bool = _option(False, "make results on a GPU bit-identical between runs, as far as torch supports it; slower")
 
     def __post_init__(self) -> None:
@@ -60,6 +81,10 @@ class Options:
             raise UserError(f"--wait-minutes {self.wait_minutes:g}: must be at least 0")
         if not self.wait_for_nodes >= 0:
             raise UserError(f"--wait-for-nodes {self.wait_for_nodes:g}: must be at least 0")
+        if self.budget_hours is not None and not (self.budget_hours > 0 and isfinite(self.budget_hours)):
+            raise UserError(f"--budget-hours {self.budget_hours:g}: must be a number of hours above 0")
+        if self.deadline is not None:
+            object.__setattr__(self, "deadline", parse_deadline(self.deadline))
         gpus = self.gpus_per_trial
         if gpus is not None and not (0 < gpus < 1 or gpus == 1):
             raise UserError(
@@ -80,13 +105,17 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def command_line_options() -> list[tuple[str, Mapping[str, Any]]]:
-    """Return every option's flag and the keywords with which argparse adds it."""
-    return [(flag(option.name), _keywords(option.default, option.metadata)) for option in fields(Options)]
+def command_line_options(group: str | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the flag of every option of a group, and the keywords with which argparse adds it.
+
+    `LIMITS` are the options that limit the work of a run; None: all others.
+    """
+    chosen = (option for option in fields(Options) if option.metadata.get("group") == group)
+    return [(flag(option.name), _keywords(option.default, option.metadata)) for option in chosen]
 
 
 def _keywords(default: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    keywords = {name: value for name, value in metadata.items() if name != "kind" and value is not None}
+    keywords = {name: value for name, value in metadata.items() if name not in ("kind", "group") and value is not None}
     if metadata["kind"] is None:
         return {"action": "store_true", **keywords}
     return {"type": metadata["kind"], "default": default, **keywords}

@@ -66,7 +66,8 @@ class Rounds:
     A further point is released only when every cell has started the ones before, and a seed beyond the least share only when
     every cell has the ones before. So the numbers of two cells differ by one at most.
 
-    `closed_at` is the number of points from which an earlier start chose settings, if this start must keep to it.
+    `closed_at` is the number of points from which an earlier start chose settings, if this start must keep to it. `points` is the
+    number of points released so far.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Rounds:
         closed_at: int | None = None,
     ) -> None:
         study = plan.study
-        self._plan, self._ledger, self._schedule, self._states, self._ended = plan, ledger, schedule, states, ended
+        self._plan, self.ledger, self._schedule, self._states, self._ended = plan, ledger, schedule, states, ended
         self.step = study.source_seeds if study.seeds % study.source_seeds == 0 else 1
         self.declared = Share(max((len(cell.tuning) for cell in plan.cells), default=0), study.seeds)
         self.least = least_share(self.declared, self.step)
@@ -123,7 +124,11 @@ class Rounds:
     def fits(self, share: Share, workers: int, reserve: float = 1.0) -> bool:
         """Return whether the work that the share still needs fits the budget, if it takes `reserve` times the prediction."""
         seconds = self.seconds(share)
-        return seconds == 0 or self._ledger.allows(reserve * seconds, reserve * self._longest(), workers)
+        return seconds == 0 or self.ledger.allows(reserve * seconds, reserve * self._longest(), workers)
+
+    def seconds_to_end(self, share: Share, workers: int, reserve: float) -> float:
+        """Return the time until the work of a share has ended, in seconds, if it takes `reserve` times the prediction."""
+        return self.ledger.seconds_to_end(reserve * self.seconds(share), reserve * self._longest(), workers)
 
     def note(self, trial: str, found: Reading) -> None:
         """Note the reading of a confirmed run; its best one counts."""
@@ -175,7 +180,7 @@ class Rounds:
             runs = self._next_runs(name, of_names[name])
             if self._released[name] == lowest or self._may_lead(self._released[name] + 1, workers):
                 longest = max(self._seconds_with_stages([run]) for run in runs)
-                if self._ledger.allows(self._seconds_with_stages(runs), longest, workers):
+                if self.ledger.allows(self._seconds_with_stages(runs), longest, workers):
                     self._released[name] += 1
                     return MoreSeeds(tuple(runs))
         return None
@@ -224,10 +229,10 @@ class Rounds:
         confirmed = sum(self._confirm_seconds(cell, share) for cell in self._plan.cells)
         others = (each for each in self._schedule if KINDS[each.kind].runs_last and self._is_todo(each.identity))
         return (
-            sum(self._ledger.expected(TrialTask(trial)) for trial in todo)
+            sum(self.ledger.expected(TrialTask(trial)) for trial in todo)
             + confirmed
             + self._stage_seconds(self._plan.stages())
-            + sum(map(self._ledger.expected, others))
+            + sum(map(self.ledger.expected, others))
         )
 
     def _is_todo(self, identity: str) -> bool:
@@ -238,10 +243,10 @@ class Rounds:
         state = self._states.get(cell.key)
         if state is not None and state.choice is not None:
             runs = state.choice.confirm[: share.seeds]
-            return sum(self._ledger.expected(TrialTask(run)) for run in runs if self._is_todo(run.trial_id))
+            return sum(self.ledger.expected(TrialTask(run)) for run in runs if self._is_todo(run.trial_id))
         done = self._confirmed_before(cell) if share.points == self._first_points else 0
         run = cell.confirm(cell.settings)[0]
-        return max(0, share.seeds - done) * self._ledger.expected(TrialTask(run))
+        return max(0, share.seeds - done) * self.ledger.expected(TrialTask(run))
 
     def _confirmed_before(self, cell: Cell) -> int:
         """Return the number of confirmed runs that earlier starts have made of the setting that the first points choose."""
@@ -257,19 +262,19 @@ class Rounds:
         """Return the expected device time of the stages among `stages` that are to be built."""
         tasks = {stage.spec_id: StageTask(stage) for stage in stages}
         todo = [task for identity, task in tasks.items() if self._is_todo(identity) and identity not in self._schedule.failed]
-        return sum(self._ledger.expected(task) for task in todo if not self._schedule.built.is_built(task))
+        return sum(self.ledger.expected(task) for task in todo if not self._schedule.built.is_built(task))
 
     def _seconds_with_stages(self, runs: Sequence[Trial]) -> float:
         """Return the expected device time of confirmed runs and of the stages that they need."""
         stages = [stage for run in runs for stage in chain(run.stage)]
-        return sum(self._ledger.expected(TrialTask(run)) for run in runs) + self._stage_seconds(stages)
+        return sum(self.ledger.expected(TrialTask(run)) for run in runs) + self._stage_seconds(stages)
 
     def _longest(self) -> float:
         """Return the expected time of the longest path of tasks of a cell: its stages, a tuning trial and a confirmed run."""
         return max((self._path(cell) for cell in self._plan.cells), default=0.0)
 
     def _path(self, cell: Cell) -> float:
-        wall: Callable[..., float] = self._ledger.expected_wall
+        wall: Callable[..., float] = self.ledger.expected_wall
         stages = [StageTask(stage) for last in cell.stages for stage in chain(last)]
         todo = [task for task in {task.identity: task for task in stages}.values() if not self._schedule.built.is_built(task)]
         trials = [*cell.tuning[: not self.is_closed], cell.confirm(cell.settings)[0]]

@@ -28,14 +28,18 @@ def _planned(trial: Trial, undecided: Mapping[str, None]) -> dict[str, Any]:
     return {**trial_columns(trial), **undecided, "trial_id": identity, "status": "not_run"}
 
 
-def choice_columns(choice: CellChoice, source: SourceChoice | None) -> dict[str, Any]:
-    """Return the record of a cell's choice, or of the reason why there is none; with the fold, if the cell has one."""
+def choice_columns(choice: CellChoice, source: SourceChoice | None, points: int | None = None) -> dict[str, Any]:
+    """Return the record of a cell's choice, or of the reason why there is none; with the fold, if the cell has one.
+
+    `points` is the number of tuning points from which a study with a budget has chosen.
+    """
     return {
         **({"fold": choice.settings.fold} if choice.settings.fold is not None else {}),
         "chosen": choice.trial.trial_id if choice.trial else None,
         "confirm": [trial.trial_id for trial in choice.confirm],
         "at_edge": list(choice.at_edge),
         **({"reason": choice.reason} if choice.reason else {}),
+        **({"points": points} if points is not None else {}),
         **source_choice(source),
     }
 

@@ -55,10 +55,12 @@ def run(
         mirror: What is sent to W&B: a mode such as `online`, or `MirrorOptions`.
         **options: Fields of `segsweep.sweep.options.Options`, as on the command line: `runner` (`ray` or `inline`), `device`,
             `threads`, `gpus_per_trial`, `max_concurrent`, `workers_per_stage`, `workers_per_trial`, `deterministic`,
-            `wait_minutes`, `wait_for_nodes`, `keep_checkpoints`.
+            `wait_minutes`, `wait_for_nodes`, `keep_checkpoints`, `budget_hours` (the largest device time of the study over all
+            starts, in hours of one worker's device), `deadline` (a datetime, or a text such as `07:00` or `+8h`).
 
     Raises:
-        UserError: The study, the data or an option is wrong. Nothing has been trained.
+        UserError: The study, the data or an option is wrong, or not even the least part of the study fits `budget_hours` or
+            `deadline`. Nothing has been trained.
         OutageError: A full disk, a lost store or missing machines have blocked the study for longer than `wait_minutes` (or
             `wait_for_nodes`, before the first worker).
     """

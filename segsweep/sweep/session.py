@@ -24,6 +24,7 @@ from segsweep.records.reader import load
 from segsweep.records.study_records import Records
 from segsweep.records.writer import RecordWriter
 from segsweep.sweep.artifacts import Artifacts
+from segsweep.sweep.budget_start import budget_of, check_least, limit_facts, limits_of
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.changed import changed_line
 from segsweep.sweep.cost import CostModel
@@ -42,6 +43,7 @@ from segsweep.sweep.progress import View
 from segsweep.sweep.provenance import question_of_script, start_facts
 from segsweep.sweep.published_weights import check_published
 from segsweep.sweep.resume import resume_state
+from segsweep.sweep.rounds import Budget
 from segsweep.sweep.runners import Runner, most_at_once, open_runner, runner_for_plan
 from segsweep.sweep.source_scores import score_tasks
 
@@ -139,13 +141,16 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
         )
         undecoded = check_data(study, catalog, decode=not planning)
         plan = plan_of(study, catalog, runner)
+        if config.purpose is not Purpose.RUN or limits_of(options):
+            session = _resumed(plan, catalog, runner, config, undecoded)
+            check_least(session.planner, session.records)
         if config.purpose is Purpose.RUN:
             for line in begin_fork(study, folders):
                 config.notify(line)
             with RecordWriter(folders.study_folder(study)) as writer:
                 yield _running_session(plan, catalog, runner, config, writer)
         else:
-            yield _resumed(plan, catalog, runner, config, undecoded)
+            yield session
 
 
 def _opened(study: Study, config: SessionConfig) -> AbstractContextManager[Runner]:
@@ -164,11 +169,12 @@ def _resumed(
     own, origin = load_or_none(folder), origin_of(plan.study, config.folders)
     records = own or origin
     lost = lost_models(records.all_trials, catalog.store) if records is not None else {}
-    planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost)
+    costs = CostModel(plan, catalog, runner.device, runner.measure, config.notify)
+    budget = _budget(config, catalog, runner, costs, records)
+    planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost, budget)
     before = None if catalog.absent else own  # without its data every trial would have another id
     notices += [] if origin is None else [fork_line(origin)]
     notices += _what_changes(folder, before, plan, planner, lost)
-    costs = CostModel(plan, catalog, runner.device, runner.measure, config.notify)
     return Session(config, catalog, runner, planner, costs, records, lost, tuple(notices), undecoded)
 
 
@@ -181,13 +187,15 @@ def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: Sessi
         config.notify(line)
     before = load(writer.folder) if declared(writer.folder) else None
     declared_now = {**declaration(plan), "question": question_of_script(), "store": catalog.store.location}
-    records_id = writer.declare(declared_now, start_facts(runner))
+    records_id = writer.declare(declared_now, {**start_facts(runner), **limit_facts(config.options)})
     records = load(writer.folder) if before is None else before
     outage = _outage(config, writer.folder)
     lost = lost_models(records.all_trials, catalog.store, set_aside=True)
     notices: list[str] = []  # lines of the cost model, printed after the lines on changes
     costs = CostModel(plan, catalog, runner.device, runner.measure, notices.append)
-    planner = _planner(plan, Artifacts(catalog.store, config.notify, outage), config, records, lost, costs.seconds)
+    artifacts = Artifacts(catalog.store, config.notify, outage)
+    budget = _budget(config, catalog, runner, costs, before)
+    planner = _planner(plan, artifacts, config, records, lost, budget, costs.seconds)
     for line in (*_what_changes(writer.folder, before, plan, planner, lost), *notices):
         config.notify(line)
     run_state = RunState(writer, outage, records_id)
@@ -200,12 +208,21 @@ def _planner(
     config: SessionConfig,
     records: Records | None,
     lost: Mapping[str, str],
+    budget: Budget | None,
     price: Price = lambda _: 1.0,
 ) -> Planner:
     """Return a planner that resumes from the records and the store."""
     resume = resume_state(records, plan.study.early_stopping, config.retry_failed, lost)
     scores = partial(score_tasks, fixed_weights=fixed_weights())
-    return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price, score_tasks=scores)
+    return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price, budget, score_tasks=scores)
+
+
+def _budget(config: SessionConfig, catalog: Catalog, runner: Runner, costs: CostModel, records: Records | None) -> Budget | None:
+    """Return the budget of a start; None without limits, and without all data: nothing has a price then."""
+    if catalog.absent:
+        return None
+    tuning_share = float(getattr(costs, "tuning_share", 1.0))
+    return budget_of(config.options, records, costs.seconds, runner.workers, tuning_share)
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:

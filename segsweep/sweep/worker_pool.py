@@ -9,6 +9,8 @@ import torch
 
 from segsweep.errors import UserError
 from segsweep.sweep.options import Options, flag
+from segsweep.tasks.kinds import KINDS
+from segsweep.tasks.task import Task
 from segsweep.training.device import Device, cores
 
 MEMORY_GIB = 2.0  # assumed memory of a worker on CPU cores: torch, a small model, a batch
@@ -22,6 +24,12 @@ class TooSmallError(UserError):
 
 class NotLaunchedYetError(TooSmallError):
     """The machines are yet to be launched by an autoscaler, and this process may not request them."""
+
+
+def processes_of(task: Task, options: Options) -> int:
+    """Return the number of workers that execute a task together."""
+    alike = options.workers_per_stage == options.workers_per_trial
+    return int(getattr(options, KINDS[task.kind].group_option)) if task.shareable or alike else 1
 
 
 @dataclass(frozen=True)

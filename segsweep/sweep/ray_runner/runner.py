@@ -30,8 +30,7 @@ from segsweep.sweep.ray_runner.waiting import Waiting
 from segsweep.sweep.ray_runner.worker import Worker
 from segsweep.sweep.signals import BY_USER, interruption
 from segsweep.sweep.speeds import Measure
-from segsweep.sweep.worker_pool import WorkerPool
-from segsweep.tasks.kinds import KINDS
+from segsweep.sweep.worker_pool import WorkerPool, processes_of
 from segsweep.tasks.task import Task
 from segsweep.training.device import Device, resolve_precision
 from segsweep.training.speed import measure_speed
@@ -137,9 +136,7 @@ class RayRunner:
 
     def processes(self, task: Task) -> int:
         """Return the number of processes that execute a task together."""
-        if not (task.shareable or self.alike):
-            return 1
-        return int(getattr(self.options, KINDS[task.kind].group_option))
+        return processes_of(task, self.options)
 
     @property
     def alike(self) -> bool:
