@@ -19,6 +19,7 @@ from segsweep.records.liveness import DriverWatch
 from segsweep.records.reader import load_tasks
 from segsweep.records.study_records import Records
 from segsweep.records.times import seconds_of
+from segsweep.report.not_started import budget_line
 from segsweep.report.planned_work import PlannedWork
 from segsweep.report.rows import plain_rows
 
@@ -91,7 +92,8 @@ class StudyStatus:
 
     While its driver is alive, `state` is starting, running or waiting (all work waits for something); afterwards it is finished,
     interrupted, ended (by an error) or crashed. `age_seconds` is the time since the driver last wrote its status; None on another
-    machine, whose clock may differ. `left_out` is the number of recorded trials that are no longer planned.
+    machine, whose clock may differ. `left_out` is the number of recorded trials that are no longer planned. `budget` is a
+    sentence on the runs that a budget or a deadline has not started; None if there are none.
     """
 
     study: str
@@ -106,6 +108,7 @@ class StudyStatus:
     running: tuple[RunningTask, ...] = ()
     failures: tuple[Failure, ...] = ()
     left_out: int = 0
+    budget: str | None = None
 
     @property
     def is_live(self) -> bool:
@@ -195,6 +198,7 @@ def status_of(records: Records, driver: DriverStatus | None = None, alive: bool 
         tuple(_running(records, driver)) if lives else (),
         tuple(_failures(records, unchosen)),
         len(records.all_trials) - len(records.trials),
+        budget_line(records),
     )
 
 

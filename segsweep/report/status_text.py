@@ -89,6 +89,8 @@ def _head(status: StudyStatus) -> Iterator[Line]:
         yield Line(f"data     {driver.preparing}", driver.preparing)
     if status.trials.planned:
         yield Line(f"trials   {_counted(status.trials)}{_left_out(status)}", ("trials", status.trials, status.left_out))
+    if status.budget is not None:
+        yield Line(f"limits   {status.budget}", ("budget", status.budget))
     if status.stages.planned:
         yield Line(f"stages   {_counted(status.stages)}", ("stages", status.stages))
     if status.is_live and (pace := _pace(status)):

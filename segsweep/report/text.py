@@ -19,6 +19,7 @@ from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tune
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text, wrapped
 from segsweep.report.method import absent_lines, method_lines, protocol_line
+from segsweep.report.not_started import budget_line
 from segsweep.report.sections import published_lines, shift_lines, source_lines
 
 MORE_MEASURES = ("test_f1", "test_accuracy", "test_precision", "test_recall")
@@ -36,9 +37,11 @@ def table_text(records: Records, answer: Answer | None = None) -> str:
     axes = [axis for axis in compared_axes(records) if summary[axis].nunique() > 1] or compared_axes(records)[:1]
     lines, dropped = fitted(_columns(summary, axes, records, answer))
     said = [line for sentence in sentences(answer) for line in wrap(sentence, FIT)]
+    left_out = budget_line(records)
     blocks = [
         wrap(_title(records, summary), FIT, subsequent_indent=INDENT),
         said,
+        wrap(left_out, FIT) if left_out else [],
         lines,
         _key(answer, dropped),
         _next_lines(records, answer),

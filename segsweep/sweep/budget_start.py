@@ -84,6 +84,24 @@ def chosen_at(records: Records, limits: Limits) -> int | None:
     return max(points) if points and not _is_larger(limits, last_limits(records.study)) else None
 
 
+def rechosen_line(records: Records, planner: Planner) -> str | None:
+    """Return a line on cells that choose again, because earlier starts chose from fewer tuning points; None if there are none.
+
+    Call it before the choices of this start are recorded.
+    """
+    points = [int(choice["points"]) for choice in records.choices.values() if choice.get("points") is not None]
+    rounds, declared = planner.rounds, max((len(cell.tuning) for cell in planner.plan.cells), default=0)
+    share = rounds.forecast(planner.plan, planner.workers) if rounds is not None else None
+    now = declared if rounds is None else max(rounds.points, share.points if share is not None else 0)
+    runs = int(((records.trials["phase"] == "confirm") & (records.trials["status"] == "finished")).sum())
+    if not points or max(points) >= now or not runs:
+        return None
+    return (
+        f"earlier starts chose settings from {max(points)} of {declared} tuning points, this one chooses from {now}: where "
+        f"another setting wins, the cell's confirmed runs so far ({runs} in all cells) remain only in all_trials"
+    )
+
+
 def last_limits(study: Mapping[str, Any]) -> Limits:
     """Return the limits of the last start that had any, from a study's declaration."""
     found = (_recorded(start) for start in reversed(study.get("starts", ())))
@@ -123,7 +141,7 @@ class BudgetForecast:
         rounds = planner.rounds
         if rounds is None:
             return None
-        share = rounds.goal(planner.plan, planner.workers)
+        share = rounds.forecast(planner.plan, planner.workers)
         whole = share == rounds.declared
         cells = len(planner.plan.cells)
         expected = max(planner.trials_done, cells * (share.points + share.seeds)) if share else planner.trials_done
@@ -134,12 +152,13 @@ class BudgetForecast:
 
     def line(self) -> str:
         """Return the forecast in words."""
-        name = f"{limits_text(self.limits)} ({hours_text(self.spent_seconds)} used)"
+        used = f" ({hours_text(self.spent_seconds)} used)" if self.spent_seconds else ""
+        name, others = f"{limits_text(self.limits)}{used}", count(self.not_started, "run")
         if self.share == self.declared:
-            return f"{name}: enough for the whole study; {hours_text(self.seconds)} are left to do"
-        if self.share is None:
-            return f"{name}: nothing more fits; {count(self.not_started, 'run')} will not start"
-        share, others = share_text(self.share, self.declared), count(self.not_started, "run")
+            return f"{name}: enough for the whole study, which needs {hours_text(self.seconds)} more"
+        if self.share is None or not self.seconds:
+            return f"{name}: no further round of trials fits; about {others} will not start"
+        share = share_text(self.share, self.declared)
         return f"{name}: {share} per cell are expected, in {hours_text(self.seconds)}; about {others} will not start"
 
     def as_row(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from segsweep.sweep.early_stopping import number
 from segsweep.sweep.ledger import Ledger
 from segsweep.sweep.plan import Cell, Plan, chain
 from segsweep.sweep.schedule import Schedule
-from segsweep.tasks.kinds import KINDS
 from segsweep.tasks.stage_task import StageTask
+from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TrialTask
 
 NEARLY = 0.95  # a point is released if this part of the work up to its share fits: some cells may then lack their last seed
@@ -76,12 +76,14 @@ class Rounds:
         ledger: Ledger,
         schedule: Schedule,
         states: Mapping[str, CellState],
+        scores: Mapping[str, Task],
         ended: Mapping[str, object],
         readings: Mapping[str, Mapping[int, Reading]],
         closed_at: int | None = None,
     ) -> None:
         study = plan.study
         self._plan, self.ledger, self._schedule, self._states, self._ended = plan, ledger, schedule, states, ended
+        self._scores = scores
         self.step = study.source_seeds if study.seeds % study.source_seeds == 0 else 1
         self.declared = Share(max((len(cell.tuning) for cell in plan.cells), default=0), study.seeds)
         self.least = least_share(self.declared, self.step)
@@ -107,12 +109,15 @@ class Rounds:
         self._plan = plan
         return self._more_seeds(workers) if self.is_closed else self._tune(workers)
 
-    def goal(self, plan: Plan, workers: int) -> Share | None:
+    def forecast(self, plan: Plan, workers: int) -> Share | None:
         """Return the share that every cell is expected to get; None if not even the least share fits."""
         self._plan = plan
+        return self._largest(lambda share: self.fits(share, workers))
+
+    def _largest(self, fits: Callable[[Share], bool]) -> Share | None:
         start = Share(self.points, self.least.seeds)
         declared = Share(self.points, self.declared.seeds) if self.is_closed or self._must_close else self.declared
-        return largest(growth(start, declared, self.step), lambda share: self._is_safe(share, workers))
+        return largest(growth(start, declared, self.step), fits)
 
     def _is_safe(self, share: Share, workers: int) -> bool:
         """Return whether a share fits. Further points must leave a reserve for the least seeds, but not for the last ones."""
@@ -143,7 +148,7 @@ class Rounds:
             return self._close(self.points)
         if any(self._is_behind(cell) for cell in self._plan.cells):
             return None if self._schedule.running else self._withdraw()
-        goal = self.goal(self._plan, workers)
+        goal = self._largest(lambda share: self._is_safe(share, workers))
         if goal is None or goal.points <= self.points:
             return self._close(self.points)
         self.points += 1
@@ -227,7 +232,7 @@ class Rounds:
         tuning = {trial.trial_id: trial for cell in self._plan.cells for trial in cell.tuning[: share.points]}
         todo = [trial for identity, trial in tuning.items() if self._is_todo(identity)]
         confirmed = sum(self._confirm_seconds(cell, share) for cell in self._plan.cells)
-        others = (each for each in self._schedule if KINDS[each.kind].runs_last and self._is_todo(each.identity))
+        others = (task for identity, task in self._scores.items() if self._is_todo(identity))
         return (
             sum(self.ledger.expected(TrialTask(trial)) for trial in todo)
             + confirmed

@@ -24,7 +24,7 @@ from segsweep.records.reader import load
 from segsweep.records.study_records import Records
 from segsweep.records.writer import RecordWriter
 from segsweep.sweep.artifacts import Artifacts
-from segsweep.sweep.budget_start import budget_of, check_least, limit_facts, limits_of
+from segsweep.sweep.budget_start import budget_of, check_least, limit_facts, limits_of, rechosen_line
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.changed import changed_line
 from segsweep.sweep.cost import CostModel
@@ -226,8 +226,11 @@ def _budget(config: SessionConfig, catalog: Catalog, runner: Runner, costs: Cost
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:
-    """Yield lines on confirmed runs that are rerun because their models are lost, and on recorded trials that are replaced."""
+    """Yield lines on confirmed runs that are rerun because their models are lost or their cell may choose again, and on recorded
+    trials that are replaced."""
     yield from lost_remarks(planned_among(lost, planner))
+    if before is not None and (rechosen := rechosen_line(before, planner)) is not None:
+        yield rechosen
     if (changed := changed_line(folder, before, declaration(plan), planner)) is not None:
         yield changed
 

@@ -7,6 +7,7 @@ from segsweep.records.schema import FINAL
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, answer_of
 from segsweep.report.answer.sentences import sentences
+from segsweep.report.not_started import budget_line
 from segsweep.report.page.document import Section, document
 from segsweep.report.page.markup import Markup, element
 from segsweep.report.page.sections.cells import cells_section
@@ -77,6 +78,8 @@ def _status(view: StudyView) -> Markup | None:
     trials = view.records.trials
     if trials["status"].isin(FINAL).all():
         return None
+    if (left_out := budget_line(view.records)) is not None:
+        return element("p", left_out, class_="status", role="status")
     cells = view.answer.cells
     confirmed = sum(len(cell.units) >= view.answer.units_planned for cell in cells)
     return element("p", f"{confirmed} of {len(cells)} cells confirmed; what follows may change.", class_="status", role="status")
