@@ -76,7 +76,8 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     parser = argparse.ArgumentParser(
         prog=script,
         description=f"Run the study {study.name}: {len(list(study.cells()))} cells on {study.target_name}.",
-        epilog=f"example: python {script} --data ~/data --set fraction=0.5,1.0 --set epochs=2 --set seeds=1",
+        epilog=f"example: python {script} --data ~/data --set fraction=0.5,1.0 --set epochs=2 --set seeds=1; "
+        f"what a budget allows: python {script} --data ~/data --budget-hours 20 --plan",
     )
     add = parser.add_argument
     add("--version", action="version", version=versions())
@@ -122,7 +123,7 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--retry-failed", action="store_true", help="run failed trials and stages again")
     group = parser.add_argument_group(
         "limits: every cell gets the same number of tuning trials and of seeds, as many as fit; the same command with a larger "
-        "limit, or without one, goes on (example: --budget-hours 20 --deadline 07:00)"
+        "limit, or without one, goes on"
     )
     for flag, keywords in command_line_options(LIMITS):
         group.add_argument(flag, **keywords)

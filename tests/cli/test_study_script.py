@@ -254,6 +254,8 @@ def test_help_has_an_example(tiny_study: Study, capsys: pytest.CaptureFixture[st
     assert "example: python" in text
     for option in ("--data", "--set", "--plan", "--json", "--check", "--out", "--store", "--runner", "--retry-failed"):
         assert option in text
+    for option in ("--budget-hours", "--deadline"):
+        assert option in text
 
 
 def test_the_main_job_is_declared_as_the_readme_says() -> None:
