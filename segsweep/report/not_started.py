@@ -36,9 +36,15 @@ def budget_line(records: Records) -> str | None:
     have = " and ".join(filter(None, (points, seeds)))
     runs = "1 run" if not_started == 1 else f"{not_started:,} runs"
     folds = " and fold" if any(fold is not None for _, fold in planned["confirm"]) else ""
-    return (
-        f"{limits}: {have} per cell{folds}; {runs} not started. The same command with a larger limit, or without one, runs them."
-    )
+    return f"{limits}: {have} per cell{folds}; {runs} not started. {_remedy(records.study['starts'][-1])}"
+
+
+def _remedy(start: Mapping[str, Any]) -> str:
+    """Return how the runs are started that the limits of a start have left out."""
+    budget = ["a larger budget"] if start.get("budget_hours") is not None else []
+    deadline = ["a later deadline"] if start.get("deadline") is not None else []
+    limits = [*budget, *deadline]
+    return f"The same command with {' and '.join(limits)}, or without {'it' if len(limits) == 1 else 'them'}, goes on."
 
 
 def _limits(study: Mapping[str, Any]) -> str:

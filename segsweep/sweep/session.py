@@ -221,8 +221,8 @@ def _budget(config: SessionConfig, catalog: Catalog, runner: Runner, costs: Cost
     """Return the budget of a start; None without limits, and without all data: nothing has a price then."""
     if catalog.absent:
         return None
-    tuning_share = float(getattr(costs, "tuning_share", 1.0))
-    return budget_of(config.options, records, costs.seconds, runner.workers, tuning_share)
+    share = getattr(costs, "tuning_share", 1.0)  # a number, or an estimate with its expected value
+    return budget_of(config.options, records, costs.seconds, runner.workers, float(getattr(share, "expected", share)))
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:

@@ -32,7 +32,7 @@ SECONDS = 10.0
 TASKS = 25  # two cells with eight tuning trials and three seeds, a stage, and two scores
 LEFT_OUT = (
     "5 of 8 tuning points and 2 to 3 of 3 seeds per cell; 7 runs not started. "
-    "The same command with a larger limit, or without one, runs them."
+    "The same command with a larger budget, or without it, goes on."
 )
 
 
