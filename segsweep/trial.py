@@ -110,7 +110,7 @@ def run_trial(trial: Trial, source_key: str | None, context: ExecutionContext) -
     )
     yield from saved(results, checkpoints, context.world)
     micro_batch = {"micro_batch": state.history[-1]["micro_batch"]}
-    if trial.phase == "tune":
+    if trial.phase != "confirm":
         yield Finished(micro_batch)
         return
     trained = _Trained(trial, data, train_set, normalisation, state, context)

@@ -48,7 +48,7 @@ HEAVY = {  # libraries that import slowly -> rooms and files that may import the
     "ray": ("sweep/ray_runner/",),
     "wandb": tuple(f"records/wandb/{name}.py" for name in ("client", "mirror", "models", "reader", "server", "study_run")),
     "matplotlib": ("report/figures/",),
-    "optuna": ("report/optuna_study.py",),
+    "optuna": ("report/optuna_study.py", "sweep/search_sampler.py"),
     "scipy": ("report/answer/",),
 }
 LEARNING = ("torch", "torch._dynamo", "torchvision", "timm", "segmentation_models_pytorch", "kornia", "scipy.stats")

@@ -2,6 +2,7 @@
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.published_results import Published, PublishedRun, deviations_in
+from segsweep.config.search import Search
 from segsweep.config.settings import Settings
 from segsweep.config.source import Source, Stage
 from segsweep.config.space import Choice, LogUniform, Uniform
@@ -20,6 +21,7 @@ __all__ = [
     "PerCellRacing",
     "Published",
     "PublishedRun",
+    "Search",
     "SelfSupervised",
     "SelfSupervisedMethod",
     "Settings",

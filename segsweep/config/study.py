@@ -12,6 +12,7 @@ from segsweep.config.folds import folds_of
 from segsweep.config.looks import FIRST, UNTIL_DECIDED, looks_of, parse_until_decided
 from segsweep.config.plain import listed, plain
 from segsweep.config.published_results import Published
+from segsweep.config.search import Search, check_search
 from segsweep.config.setting_rules import DECIDED_BY
 from segsweep.config.settings import LISTED, Settings
 from segsweep.config.space import Choice, LogUniform, Range, Uniform
@@ -120,6 +121,8 @@ class Study:
             `source_learning_rate` in `tune`, otherwise from that of `learning_rate`.
         source_range: Range of `source_learning_rate`, moved here from `tune`.
         early_stopping: Rule that compares tuning trials within a cell; None for no early stopping.
+        search: Search for the best model over all axes, instead of tuning every cell; None for the grid of all cells. Then
+            `trials_per_cell` has no effect, and the rule of early stopping compares the trials of all cells.
         published: Published numbers that a report shows beside the results.
         own: User objects by the texts `own:NAME` that replace them in settings and records.
         user_objects: The objects in `own` with their fingerprints.
@@ -139,6 +142,7 @@ class Study:
     source_trials: int = 1
     source_range: Range | None = None
     early_stopping: EarlyStopping | None = None
+    search: Search | None = None
     published: Published | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
     looks: tuple[int, ...] = ()
@@ -181,6 +185,8 @@ class Study:
         self._check_source_trials()
         self._check_folds()
         self._check_looks()
+        if self.search is not None:
+            check_search(self)
         if not list(self.cells()):
             raise UserError(f"study {self.name}: compare={self.compare!r}: contains no cell; compare at least one value")
 
@@ -324,8 +330,9 @@ class Study:
         Equivalent combinations, such as `random` with either transfer, are one cell.
         """
         seen = set()
-        axes = list(dict.fromkeys(axis for grid in self.grids for axis in grid))
-        for grid in self.grids:
+        grids = self.grids if self.search is None else tuple(self.search.searched(grid) for grid in self.grids)
+        axes = list(dict.fromkeys(axis for grid in grids for axis in grid))
+        for grid in grids:
             for values in product(*grid.values()):
                 axis_values = dict(zip(grid, values, strict=True))
                 settings = self._settings(axis_values).model_copy(update=self._undecided(axis_values))

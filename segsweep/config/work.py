@@ -14,7 +14,7 @@ from segsweep.config.study import PREVENT, Leakage, Target
 TRIAL_VERSION = 5  # raise by hand after a change of a method or default that makes results incomparable with old ones
 STAGE_VERSION = 5
 
-Phase = Literal["tune", "confirm"]
+Phase = Literal["tune", "search", "confirm"]
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ class Trial:
     Attributes:
         study: Name of the study.
         cell: Name of the cell.
-        phase: `tune`, or `confirm` for a confirmed run.
+        phase: `tune`, `search` for a trial of a search, or `confirm` for a confirmed run.
         settings: All settings of the run.
         seed: Seed of the run.
         target: Target with its protocol.
         target_data: Key of the target's prepared data.
         stage: Last stage of the source's chain; None for `random`.
-        point: Number of a tuning trial in its cell, from 0; None for a confirmed run.
+        point: Number of a tuning trial in its cell, or of a trial in its search, from 0; None for a confirmed run.
         target_masks: Key of the target's masks at their original sizes, if the test uses them. The id does not cover it: the key
             of the data covers the contents of the masks.
         fingerprints: Fingerprints of the study's user objects, by their texts.
@@ -146,7 +146,7 @@ class Trial:
         `source` and `imagenet` are equal.
         """
         idle = {"normalisation"} if self.stage is None and self.settings.normalisation == "imagenet" else set()
-        if self.phase == "tune":
+        if self.phase != "confirm":
             return idle | {"clip_images", "domain_shift", "test_size"}
         return idle | ({"domain_shift"} if self.stage is None or self.stage.encoder_only else set())
 

@@ -12,6 +12,7 @@ from segsweep.config.work import Trial
 from segsweep.sweep.decisions import CellChoice, Ended
 from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.plan import Cell
+from segsweep.sweep.search_stopping import SharedStopping
 
 
 class CellState:
@@ -21,7 +22,9 @@ class CellState:
     both while trials run. With `points`, the cell has only its first `points` tuning trials until `limit` sets another number.
     """
 
-    def __init__(self, cell: Cell, ended: Mapping[str, Ended], stopping: PerCellStopping, points: int | None = None) -> None:
+    def __init__(
+        self, cell: Cell, ended: Mapping[str, Ended], stopping: PerCellStopping | SharedStopping, points: int | None = None
+    ) -> None:
         self._whole = cell
         self.tuning: dict[str, Trial] = {}
         self._ended, self._stopping = ended, stopping
@@ -37,6 +40,27 @@ class CellState:
         self._open = {identity for identity in self.tuning if identity not in self._ended}
         self._scored = {trial.trial_id for trial in self._with_status("finished") if self._is_scored(trial)}
         return tuple(trial for identity, trial in self.tuning.items() if identity not in before)
+
+    def add(self, trial: Trial) -> None:
+        """Add a trial that a search has suggested. The readings of an ended trial must follow before its state is read."""
+        self.cell = replace(self.cell, tuning=(*self.cell.tuning, trial))
+        self.tuning[trial.trial_id] = trial
+        if trial.trial_id not in self._ended:
+            self._open.add(trial.trial_id)
+
+    def restored(self) -> None:
+        """Count the added trials that had finished in an earlier start, whose readings are known now."""
+        self._scored = {trial.trial_id for trial in self._with_status("finished") if self._is_scored(trial)}
+
+    @property
+    def open(self) -> int:
+        """The number of tuning trials that have not ended."""
+        return len(self._open)
+
+    def ranked(self) -> list[Trial]:
+        """Return the finished trials with a reading, the best first."""
+        scored = [trial for trial in self.cell.tuning if trial.trial_id in self._scored]
+        return sorted(scored, key=self._rank, reverse=True)
 
     @property
     def tuned(self) -> bool:
@@ -101,7 +125,10 @@ class CellState:
 
     def _best(self, trials: Iterable[Trial]) -> Trial:
         """Return the trial with the best mean of its last readings; ties go to the first tuning point."""
-        return max(trials, key=lambda trial: (self._score(trial), -(trial.point or 0)))
+        return max(trials, key=self._rank)
+
+    def _rank(self, trial: Trial) -> tuple[Reading, int]:
+        return self._score(trial), -(trial.point or 0)
 
     def _why_none(self) -> str:
         """Return the reason why a cell could not choose a setting from its ended tuning trials."""

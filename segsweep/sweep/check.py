@@ -44,7 +44,8 @@ def check(study: Study, folders: Folders, options: Options, console: Console) ->
 
 def rehearsal_of(study: Study) -> Study:
     """Return a study with the same cells, each with two steps, one tuning trial, one source rate, one seed and one fold."""
-    grids = [{axis: values for axis, values in grid.items() if axis not in LENGTHS} for grid in study.grids]
+    searched = study.grids if study.search is None else [study.search.searched(grid) for grid in study.grids]
+    grids = [{axis: values for axis, values in grid.items() if axis not in LENGTHS} for grid in searched]
     fixed = {name: value for name, value in study.fixed.items() if name not in LENGTHS}
     firsts = {name: Choice(tuned.values[:1]) if isinstance(tuned, Choice) else tuned for name, tuned in study.tune.items()}
     tune = {name: tuned for name, tuned in firsts.items() if name not in LENGTHS}
@@ -61,4 +62,5 @@ def rehearsal_of(study: Study) -> Study:
         source_trials=1,
         source_range=None,
         early_stopping=None,
+        search=None,
     )

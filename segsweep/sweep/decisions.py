@@ -1,13 +1,15 @@
 """The value classes of a planner's input and output: ends of tasks, verdicts of early stopping, choices of cells."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from segsweep.config.keep import Reading
 from segsweep.config.settings import Settings
 from segsweep.config.work import Trial
 from segsweep.sweep.plan import SourceRate
+from segsweep.sweep.search_sampler import Observation
 from segsweep.tasks.task import Task
 
 
@@ -64,6 +66,8 @@ class ResumeState:
     stage_readings: Mapping[str, float] = field(default_factory=dict)
     retried_stages: frozenset[str] = frozenset()  # failed stages that count as not run
     confirm_curves: Mapping[str, Mapping[int, Reading]] = field(default_factory=dict)
+    searched: Sequence[Mapping[str, Any]] = ()  # rows of the trials of a search, as in the trials table
+    warm: Sequence[Observation] = ()  # results of earlier studies from which a search starts
 
 
 @dataclass(frozen=True)
@@ -89,4 +93,11 @@ class Chosen:
     choice: CellChoice
 
 
-Decision = Skipped | StoppedWhilePaused | SourceChoice | Chosen
+@dataclass(frozen=True)
+class Suggested:
+    """The decision of a search to run a further trial, which the plan contains from now on."""
+
+    trial: Trial
+
+
+Decision = Suggested | Skipped | StoppedWhilePaused | SourceChoice | Chosen

@@ -4,7 +4,7 @@ from typing import Any
 
 from segsweep.records.schema import SCHEMA_VERSION
 from segsweep.sweep.plan import Plan
-from segsweep.sweep.points import tuning_points
+from segsweep.sweep.points import points_of
 from segsweep.version import segsweep_version
 
 
@@ -27,13 +27,14 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
         "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},
         "fixed": dict(study.fixed),
-        "trials_per_cell": len(tuning_points(study.tune, study.trials_per_cell)),
+        "trials_per_cell": len(points_of(study)),
         "seeds": study.seeds,
         **({"looks": list(study.looks)} if study.looks else {}),
         "source_seeds": study.source_seeds,
         "source_trials": study.source_trials,
         "source_range": str(study.range_of_source_rates) if study.range_of_source_rates else None,
         "early_stopping": str(study.early_stopping) if study.early_stopping else None,
+        **({"search": study.search.as_dict()} if study.search is not None else {}),
         "published": study.published.as_dict() if study.published else None,
         "cells": plan.names,
     }

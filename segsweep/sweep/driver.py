@@ -13,7 +13,7 @@ from segsweep.records.driver_status import WorkerInfo
 from segsweep.records.writer import Moment, RecordWriter
 from segsweep.store.faults import Fault, fault_in, fault_of
 from segsweep.store.protocol import Store
-from segsweep.sweep.decisions import Chosen, Ended, Skipped, SourceChoice, StoppedWhilePaused, Verdict
+from segsweep.sweep.decisions import Chosen, Ended, Skipped, SourceChoice, StoppedWhilePaused, Suggested, Verdict
 from segsweep.sweep.outage import Outage, retrying
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import View
@@ -73,7 +73,9 @@ class Driver:
             self.planner.requeue(task)
         self._postponed = [(until, task) for until, task in self._postponed if until > now]
         self.note_decisions()
-        return self.planner.next()
+        assignment = self.planner.next()
+        self.note_decisions()  # the trial that a search has suggested belongs to the plan before it starts
+        return assignment
 
     def begin(self, task: Task) -> None:
         """Note that a worker starts a task. The start of its records is written with its first message."""
@@ -315,6 +317,8 @@ class Driver:
                     for rate, reading in tried:
                         if reading is not None:
                             self._note_made(StageTask(rate.stage))
+                    plan_grew = True
+                case Suggested():
                     plan_grew = True
                 case Chosen(key, choice):
                     if plan_grew:

@@ -11,7 +11,7 @@ from segsweep.config.stage_settings import stage_settings
 from segsweep.config.study import PREVENT, SOURCE_RATE, TUNING_SEED, Leakage, Study
 from segsweep.config.work import Phase, StageSpec, Trial
 from segsweep.models.encoder_name import encoder_name
-from segsweep.sweep.points import spread_values, tuning_points
+from segsweep.sweep.points import points_of, spread_values
 from segsweep.sweep.small_stem import has_small_stem
 
 LeftOut = Callable[[Stage, Settings], tuple[int, ...]]  # -> indices of the images that a stage must not train on
@@ -88,13 +88,16 @@ class Plan:
 
     @property
     def tuning_trials(self) -> int:
-        """The number of tuning trials."""
+        """The number of tuning trials, or of trials of a search."""
+        if self.study.search is not None:
+            return self.study.search.trials
         return sum(len(cell.tuning) for cell in self.cells)
 
     @property
     def confirmation_trials(self) -> int:
         """The number of confirmed runs."""
-        return len(self.cells) * self.study.seeds
+        confirmed = len(self.cells) if self.study.search is None else min(self.study.search.confirm, len(self.cells))
+        return confirmed * self.study.seeds
 
     @property
     def trials(self) -> int:
@@ -114,6 +117,12 @@ class Plan:
     def stage_ids(self) -> list[str]:
         """The ids of the distinct stages."""
         return [stage.spec_id for stage in self.stages()]
+
+
+def with_trial(plan: Plan, trial: Trial) -> Plan:
+    """Return a plan with a further trial of one of its cells, which a search has suggested."""
+    cells = (replace(cell, tuning=(*cell.tuning, trial)) if cell.name == trial.cell else cell for cell in plan.cells)
+    return replace(plan, cells=tuple(cells))
 
 
 def chain(last: StageSpec | None) -> Iterator[StageSpec]:
@@ -136,7 +145,7 @@ def make_plan(
     the images of a source that the target uses for validation or test. `masks_key` returns the key of the target's masks at
     their original sizes. Cells that are identical work, as with two names of one dataset, become one cell.
     """
-    points = tuning_points(study.tune, study.trials_per_cell)
+    points = points_of(study)
 
     def cell_of(name: str, settings: Settings) -> Cell:
         leakage = study.target.leakage
@@ -146,7 +155,7 @@ def make_plan(
         target_data = data_key(study.target_name, study.target.classes, settings.image_px, settings.fit)
         target_masks = masks_key(study) if settings.test_size == "original" else None
         cell = Cell(name, settings, (), stages, study, target_data, target_masks)
-        tuning = [cell.trial("tune", _with(settings, **values), TUNING_SEED, point) for point, values in enumerate(points)]
+        tuning = [cell.trial("tune", with_values(settings, **values), TUNING_SEED, point) for point, values in enumerate(points)]
         return replace(cell, tuning=tuple(tuning))
 
     cells: dict[str, Cell] = {}
@@ -178,12 +187,12 @@ def _with_source_rates(study: Study, name: str, settings: Settings, cell_of: Cal
 def _set(settings: Settings, **values: Any) -> Settings:
     """Return a cell's settings with some values replaced by valid ones.
 
-    Unlike `_with`, it keeps settings that have an effect only for some values of a tuned one (see `Study.cells`).
+    Unlike `with_values`, it keeps settings that have an effect only for some values of a tuned one (see `Study.cells`).
     """
     return settings.model_copy(update=values)
 
 
-def _with(settings: Settings, **values: Any) -> Settings:
+def with_values(settings: Settings, **values: Any) -> Settings:
     """Return a cell's settings with the values of a tuning point; settings without effect get their defaults."""
     return Settings.build(**{**settings.model_dump(), **values})
 

@@ -20,13 +20,16 @@ from segsweep.sweep.decisions import (
     Skipped,
     SourceChoice,
     StoppedWhilePaused,
+    Suggested,
     Verdict,
 )
 from segsweep.sweep.early_stopping import PerCellStopping
 from segsweep.sweep.ledger import Ledger, Price
-from segsweep.sweep.plan import Cell, Plan, chain
+from segsweep.sweep.plan import Cell, Plan, chain, with_trial
 from segsweep.sweep.rounds import Budget, MorePoints, MoreSeeds, Rounds, TuningClosed
 from segsweep.sweep.schedule import Schedule
+from segsweep.sweep.search import POOL, SearchRun, shared_stopping
+from segsweep.sweep.search_stopping import SharedStopping
 from segsweep.sweep.source_rates import ReadStage, SourceRates
 from segsweep.sweep.source_scores import ScoreTasks, no_scores
 from segsweep.tasks.score_task import ScoreTask
@@ -49,6 +52,9 @@ class Planner:
     At least one tuning trial of a cell finishes, unless all fail. The last open trial is never stopped early. If every trial that
     was not stopped has failed, the best stopped trial is rerun from its start, then the next best, until one finishes. If the
     source's learning rate is tuned, a cell of `plan` has no trials until the rate is chosen.
+
+    In a search, the trials of all cells are compared as those of one cell. The search begins when all source rates are chosen;
+    then `next` adds a suggested trial to `plan` whenever no other task can start.
     """
 
     def __init__(
@@ -76,7 +82,12 @@ class Planner:
         self._price = price
         self._ended = dict(resume.ended)
         self._curves = resume.curves
-        self._stopping = PerCellStopping(plan.study.early_stopping)
+        self._stopping: PerCellStopping | SharedStopping = PerCellStopping(plan.study.early_stopping)
+        self._search: SearchRun | None = None
+        if plan.study.search is not None:
+            self._stopping = shared = shared_stopping(plan)
+            self._search = SearchRun(plan.study.search, self._ended, shared, resume.searched, resume.warm)
+            ranks[POOL] = 0
         self._states: dict[str, CellState] = {}  # key of a cell whose trials are known -> its state
         self._states_of: dict[str, list[CellState]] = defaultdict(list)  # id of a trial -> the cells that share it
         self._confirm_seconds: dict[str, float] = {}  # key of a cell -> price of one confirmed run
@@ -108,7 +119,8 @@ class Planner:
         If nothing runs, None means that the study is `done`, or that another run is building an artifact that this one needs.
         """
         assignment = self._schedule.next(self.workers)
-        while self._settle() and assignment is None:  # a stage from another run can complete a source choice, which adds trials
+        # a stage from another run can complete a source choice, which adds trials; so does a search
+        while (self._settle() or (assignment is None and self._suggest())) and assignment is None:
             assignment = self._schedule.next(self.workers)
         while assignment is None and self._release():
             assignment = self._schedule.next(self.workers)
@@ -121,7 +133,8 @@ class Planner:
     @property
     def done(self) -> bool:
         """Whether the study is over: nothing runs, and no task is left that the budget still allows."""
-        return self._schedule.done and not self._may_release
+        may_suggest = self._search is not None and self._search.is_due(self.workers)
+        return self._schedule.done and not self._may_release and not may_suggest
 
     def add(self, task: Task) -> None:
         """Schedule a task that is not part of the plan."""
@@ -205,7 +218,8 @@ class Planner:
 
     def cells_of(self, task: Task) -> list[str]:
         """Return the names of the cells that a task belongs to; several cells can share a tuning trial."""
-        names = [state.cell.name for state in self._states_of.get(task.identity, ())]
+        states = () if self._search is not None else self._states_of.get(task.identity, ())
+        names = [state.cell.name for state in states]
         return names or ([task.cell] if task.cell is not None else [])
 
     def is_undecided(self, cell: Cell) -> bool:
@@ -224,6 +238,8 @@ class Planner:
         """Return the unbuilt stages that waiting trials need."""
         needed = {stage.spec_id for cell in self._rates.cells.values() for last in cell.stages for stage in chain(last)}
         needed.update(task.identity for task in self._schedule)
+        if self._search is not None and not self._search.is_complete:  # it can suggest any source
+            needed.update(self.plan.stage_ids)
         return self.unbuilt(stage for stage in self.plan.stages() if stage.spec_id in needed)
 
     def all_scores(self) -> list[tuple[ScoreTask, bool]]:
@@ -238,6 +254,9 @@ class Planner:
 
     def _begin(self, cells: list[Cell]) -> None:
         """Schedule the trials of cells whose source is chosen. Cells that share trials must be passed in one call."""
+        if self._search is not None:
+            self._begin_search(self._search)
+            return
         for cell in cells:
             self._refill(cell)
             points = self.rounds.points if self.rounds is not None else None
@@ -271,6 +290,36 @@ class Planner:
                     self._schedule_trial(trial, 0.0)
         self._settle()
         return step is not None
+    def _begin_search(self, search: SearchRun) -> None:
+        """Begin a search once all source rates are chosen, and continue the trials of earlier starts."""
+        if self._rates.cells or search.is_begun:
+            return
+        for trial in search.begin(self.plan):
+            self._add_searched(trial)
+        self._refill(search.state.cell)
+        search.state.restored()
+        self._unsettled.append(search.state)
+
+    def _add_searched(self, trial: Trial) -> None:
+        """Add a trial of the search to the plan, and schedule it unless it has ended."""
+        assert self._search is not None
+        self.plan = with_trial(self.plan, trial)
+        self._states_of[trial.trial_id].append(self._search.state)
+        cell = next(cell for cell in self.plan.cells if cell.name == trial.cell)
+        self._schedule_trial(trial, self._confirm_price(cell))
+
+    def _suggest(self) -> bool:
+        """Add the next trial of a search if one is due; return whether anything has changed."""
+        search = self._search
+        if search is None or not search.is_due(self.workers):
+            return False
+        trial = search.next()
+        if trial is None:  # no new combination is left
+            self._unsettled.append(search.state)
+        else:
+            self._add_searched(trial)
+            self.decisions.append(Suggested(trial))
+        return True
 
     def _refill(self, cell: Cell) -> None:
         """Pass the recorded curves of a cell's tuning trials to early stopping."""
@@ -362,17 +411,24 @@ class Planner:
 
     def _choose(self, state: CellState) -> None:
         """Choose a cell's setting once all its tuning trials have ended; rerun its best stopped trial if none finished."""
-        may_choose = self.rounds is None or self.rounds.is_closed
-        if not state.tuned or state.choice is not None or not may_choose:
+        is_open = not self.rounds.is_closed if self.rounds is not None else bool(self._search and not self._search.is_complete)
+        if not state.tuned or state.choice is not None or is_open:
             self._revisit(state)
             return
         if (best := state.best_stopped()) is not None:
             self._reopen(best)
             return
-        cell, choice = state.cell, state.choose(self.plan.study.tune)
+        if self._search is not None:
+            for key, choice in self._search.choose(self.plan.cells).items():
+                self._set_choice(state, key, choice)
+        else:
+            self._set_choice(state, state.cell.key, state.choose(self.plan.study.tune))
+
+    def _set_choice(self, state: CellState, key: str, choice: CellChoice) -> None:
+        """Record the choice of the cell `key`, and schedule its confirmed runs."""
         state.choice = choice
-        (self.unchosen if choice.reason else self.choices)[cell.key] = choice
-        self.decisions.append(Chosen(cell.key, choice))
+        (self.unchosen if choice.reason else self.choices)[key] = choice
+        self.decisions.append(Chosen(key, choice))
         for trial in choice.confirm:
             self._states_of[trial.trial_id].append(state)
             if self.rounds is None:

@@ -39,6 +39,11 @@ def tuning_points(tune: Mapping[str, Range], count: int | None = None) -> list[d
     return [{axis: point[axis] for axis in tune} for point in points]
 
 
+def points_of(study: Study) -> list[dict[str, Any]]:
+    """Return the tuning points of every cell of a study; none for a search, which suggests its trials one by one."""
+    return [] if study.search is not None else tuning_points(study.tune, study.trials_per_cell)
+
+
 def spread_values(tried: Range, count: int) -> list[Any]:
     """Return `count` values that cover a range evenly: its middle, its quarters, its eighths ... For a list, its first values.
 
@@ -53,7 +58,8 @@ def points_remarks(study: Study) -> list[str]:
     """Return remarks if a study asks for more or fewer tuning trials, or source rates, than it lists values."""
     rates = study.range_of_source_rates
     sources = _remarks("source_trials", study.source_trials, {SOURCE_RATE: rates}) if rates is not None else []
-    return [*_remarks("trials_per_cell", study.trials_per_cell, study.tune), *sources]
+    tuning = [] if study.search is not None else _remarks("trials_per_cell", study.trials_per_cell, study.tune)
+    return [*tuning, *sources]
 
 
 def _remarks(name: str, asked: int | None, tune: Mapping[str, Range]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection
+from typing import Any
 
 import pandas as pd
 
@@ -43,9 +44,17 @@ def resume_state(
         frozenset(records.all_stages.loc[records.all_stages["status"] == "failed", "stage_id"]) if retry_failed else frozenset()
     )
     restarted = set(every["trial_id"][again])
-    curves = {trial: curve for trial, curve in curves_of(every, records.all_epochs, "tune").items() if trial not in restarted}
+    recorded = curves_of(every, records.all_epochs, "tune", "search")
+    curves = {trial: curve for trial, curve in recorded.items() if trial not in restarted}
     confirmed = curves_of(every, records.all_epochs, "confirm")
-    return ResumeState(ended, curves, failed, readings, retried, confirmed)
+    searched = plain_rows(every[every["phase"] == "search"])
+    return ResumeState(ended, curves, failed, readings, retried, confirmed, searched)
+
+
+def plain_rows(trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows of the trials table as mappings from its columns to plain values, None for a missing value."""
+    columns = {str(name): [None if pd.isna(value) else value for value in trials[name].tolist()] for name in trials.columns}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _stopped_otherwise(trials: pd.DataFrame, stopping: EarlyStopping | None) -> "pd.Series[bool]":

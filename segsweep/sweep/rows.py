@@ -14,12 +14,14 @@ def planned_rows(planner: Planner) -> list[dict[str, Any]]:
     """Return a row for every planned trial. A trial whose settings are not all chosen yet has a provisional id.
 
     Such trials are the confirmed runs of tuned cells, and all trials of a cell whose source's learning rate is not chosen yet.
+    The rows of a search are those of its trials so far and, once it has chosen them, of its confirmed runs.
     """
     plan, rows = planner.plan, []
     for cell in plan.cells:
         source = dict.fromkeys((SOURCE_RATE, "stage_id")) if planner.is_undecided(cell) else {}
         rows += [_planned(trial, source) for trial in cell.tuning]
-        rows += [_planned(trial, {**source, **dict.fromkeys(plan.study.tune)}) for trial in cell.confirm(cell.settings)]
+        if plan.study.search is None or cell.key in planner.choices:
+            rows += [_planned(trial, {**source, **dict.fromkeys(plan.study.tune)}) for trial in cell.confirm(cell.settings)]
     return rows
 
 

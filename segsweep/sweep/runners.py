@@ -111,5 +111,7 @@ def _this_machine(options: Options, study: Study) -> InlineRunner:
 
 def most_at_once(study: Study) -> int:
     """Return the maximum number of tasks of a study that can run at once."""
+    if study.search is not None:
+        return max(study.search.trials, study.search.confirm * study.seeds)
     of_a_cell = max(len(tuning_points(study.tune, study.trials_per_cell)), study.seeds, study.source_trials)
     return sum(len(study.folds(settings)) for _, settings in study.cells()) * of_a_cell

@@ -25,9 +25,11 @@ def fractions(study: Study, settings: Settings) -> tuple[float, ...]:
 
 
 def _at_points(study: Study, axis: str, fixed: Any) -> tuple[Any, ...]:
-    """Return the values of a setting in the trials of a cell: `fixed`, or those of the tuning points."""
+    """Return the values of a setting in the trials of a cell: `fixed`, or those of the tuning points; samples for a search."""
     if axis not in study.tune:
         return (fixed,)
+    if study.search is not None:
+        return study.tune[axis].samples()
     return tuple(dict.fromkeys(point[axis] for point in tuning_points(study.tune, study.trials_per_cell)))
 
 
