@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image, ImageDraw
 
-from segsweep.config import LogUniform, Study, Target
+from segsweep.config import LogUniform, Search, Study, Target
 
 if TYPE_CHECKING:
     from forked_commands import Forks
@@ -211,6 +212,12 @@ def run_once(once: Once) -> Callable[[str, Study], Path]:
 def finished(run_once: Callable[[str, Study], Path], tiny_study: Study) -> Path:
     """The folder in which the tiny study was run once: `runs/tiny` and `store`. Read only; see `copy_of_finished`."""
     return run_once("finished", tiny_study)
+
+
+@pytest.fixture(scope="session")
+def searched(run_once: Callable[[str, Study], Path], tiny_study: Study) -> Path:
+    """The folder in which the tiny study was run once as a search of eight trials: `runs/tiny` and `store`. Read only."""
+    return run_once("searched", replace(tiny_study, search=Search(trials=8, confirm=2)))
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def _stage(stage: StageSpec, in_store: bool) -> dict[str, Any]:
 def plan_lines(content: Mapping[str, Any], predicted: Prediction | None) -> Iterator[str]:
     """Yield the lines of `--plan`. They contain the whole declaration, so the plans of two variants differ where these do."""
     folds = f" on {content['folds']} folds each" if content["folds"] > 1 else ""
-    phases = f"{content['tuning_trials']} to tune, {content['confirmation_trials']} to confirm"
+    verb = "search" if "search" in content["declared"] else "tune"
+    phases = f"{content['tuning_trials']} to {verb}, {content['confirmation_trials']} to confirm"
     trials = f"{content['trials']} trials ({phases}), {content['trials_done']} done"
     yield f"{content['study']}: {content['cells']} cells{folds}, {trials}"
     for name, value in content["declared"].items():

@@ -15,6 +15,7 @@ from segsweep.cli.command_options import at_least
 from segsweep.cli.continuing import how_to_continue
 from segsweep.cli.exits import announce_start, exit_codes
 from segsweep.cli.mirror_options import add_mirror_options, mirror_options
+from segsweep.cli.search_options import add_search_options, with_search
 from segsweep.config.narrow import narrow
 from segsweep.config.study import Study
 from segsweep.console import error_console
@@ -121,6 +122,7 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
         help="add seeds to all cells, up to MOST, while more would decide an open question",
     )
     add("--retry-failed", action="store_true", help="run failed trials and stages again")
+    add_search_options(parser)
     group = parser.add_argument_group(
         "limits: every cell gets the same number of tuning trials and of seeds, as many as fit; the same command with a larger "
         "limit, or without one, goes on"
@@ -150,7 +152,7 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     run_options = Options(**{name: getattr(options, name) for name in Options.__dataclass_fields__})
     preset = getattr(options, "preset", None)
     chosen = list(presets[preset]) if preset else []
-    narrowed = narrow(narrow(study, chosen), options.set)
+    narrowed = with_search(narrow(narrow(study, chosen), options.set), options)
 
     from segsweep.sweep.folders import Folders  # loads numpy
 

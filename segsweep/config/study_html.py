@@ -14,7 +14,9 @@ def study_html(study: "Study") -> str:
     """Return a study as HTML, with all names escaped. Trials are counted without early stopping."""
     cells = list(study.cells())
     runs = sum(len(study.folds(settings)) for _, settings in cells)
-    tuning, confirmed = runs * tuning_count(study), runs * study.seeds
+    tuning, confirmed, verb = runs * tuning_count(study), runs * study.seeds, "tune"
+    if study.search is not None:
+        tuning, confirmed, verb = study.search.trials, min(study.search.confirm, len(cells)) * study.seeds, "search"
     target = f"{study.target_name} ({study.target.protocol})"
     rows = "".join(
         f"<tr><td>{escape(axis)}</td><td>{role}</td><td>{escape(values)}</td></tr>" for axis, role, values in _axes(study)
@@ -24,7 +26,7 @@ def study_html(study: "Study") -> str:
         f"<p><b>Study {escape(study.name)}</b>: target {escape(target)}</p>"
         f"<table><tr><th>axis</th><th>role</th><th>values</th></tr>{rows}</table>"
         f"<details><summary>{_count(len(cells), 'cell')}, {_count(tuning + confirmed, 'trial')} "
-        f"({tuning} to tune, {confirmed} to confirm)</summary><ul>{names}</ul></details>"
+        f"({tuning} to {verb}, {confirmed} to confirm)</summary><ul>{names}</ul></details>"
     )
 
 

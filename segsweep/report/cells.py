@@ -22,6 +22,28 @@ def tuned_axes(records: Records) -> list[str]:
     return list(records.study["tune"])
 
 
+def is_search(records: Records) -> bool:
+    """Return whether a study is a search for the best model instead of a grid."""
+    return records.study.get("search") is not None
+
+
+def reported_cells(records: Records) -> list[str]:
+    """Return the cells that a report shows, in the order of the declaration: all of a grid.
+
+    Of a search they are those with a confirmed setting, or with a reason why there is none; before the choice, the best cells so
+    far by the validation IoU of their trials.
+    """
+    cells = list(records.study["cells"])
+    if not is_search(records):
+        return cells
+    shown = {str(choice["cell"]) for choice in records.choices.values()}
+    if not shown:
+        trials = records.trials.assign(val_iou=records.trials["val_iou"].astype("float64").fillna(-1.0))
+        best = trials.groupby("cell")["val_iou"].max().sort_values(ascending=False, kind="stable")
+        shown = set(map(str, best.index[: int(records.study["search"]["confirm"])]))
+    return [cell for cell in cells if cell in shown]
+
+
 def follows_source(axis: str) -> bool:
     """Return whether an axis describes how a source is trained or transferred, and so is not comparable between sources."""
     return axis == "transfer" or axis.startswith(("source_", "ssl_"))
@@ -74,7 +96,7 @@ def best_first(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(records: Records) -> pd.DataFrame:
-    """Return one row per cell of the study as it was last declared, in the order of its cells.
+    """Return one row per cell of the study as it was last declared, in the order of its cells; see `reported_cells`.
 
     Columns: `cell`; the compared axes; the chosen value of every tuned axis (a text if folds chose differently); `val_iou` and
     the test measures (means over confirmed runs); `test_iou_std` (sample standard deviation over confirmed runs, NaN for fewer
@@ -98,7 +120,9 @@ def summarise(records: Records) -> pd.DataFrame:
     choices: dict[str, list[Mapping[str, Any]]] = {}
     for choice in records.choices.values():
         choices.setdefault(choice["cell"], []).append(choice)
-    rows = [_row(cell, of_cells.get(cell, trials[:0]), choices.get(cell, []), records, trials) for cell in records.study["cells"]]
+    rows = [
+        _row(cell, of_cells.get(cell, trials[:0]), choices.get(cell, []), records, trials) for cell in reported_cells(records)
+    ]
     return pd.DataFrame(rows)
 
 

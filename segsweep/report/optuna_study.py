@@ -44,7 +44,8 @@ ATTRIBUTES = ("trial_id", "cell", "seed", "status", "best_epoch", "val_iou", *TE
 
 
 def write_optuna(records: Records, folder: Path) -> list[str]:
-    """Write `optuna.db` (SQLite) with two studies of Optuna: NAME has the tuning trials, NAME-confirmed the confirmed runs.
+    """Write `optuna.db` (SQLite) with two studies of Optuna: NAME has the tuning or search trials, NAME-confirmed the confirmed
+    runs.
 
     Both are maximised. The value of a tuning trial is the value by which the planner chooses a setting: the mean reading of
     `keep` over the last three epochs, negated for a loss; for trials of versions before `keep`, the validation IoU. The value of
@@ -66,13 +67,13 @@ def write_optuna(records: Records, folder: Path) -> list[str]:
     ended = trials[trials["status"].isin(FINAL)]
     if ended.empty:
         raise UserError(f"{name}: no trial has ended; run the study, or wait until its first trial has ended")
-    curves = curves_of(trials, records.epochs, "tune", "confirm")
+    curves = curves_of(trials, records.epochs, "tune", "search", "confirm")
     path = folder / DATABASE
     written = []
     with _storage(path) as storage:
-        for title, phase in ((name, "tune"), (f"{name}-confirmed", "confirm")):
+        for title, phases in ((name, ("tune", "search")), (f"{name}-confirmed", ("confirm",))):
             study = optuna.create_study(storage=storage, study_name=title, direction="maximize")
-            written.append(_fill(study, records, ended[ended["phase"] == phase], curves))
+            written.append(_fill(study, records, ended[ended["phase"].isin(phases)], curves))
     omitted = f"; omitted: {len(trials) - len(ended)} that have not ended" if len(ended) < len(trials) else ""
     return [f"{path}: {', '.join(written)}{omitted}", f"to open it: optuna-dashboard {shlex.quote(f'sqlite:///{path}')}"]
 

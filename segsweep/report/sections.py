@@ -11,12 +11,17 @@ from segsweep.records.study_records import Records
 from segsweep.report.comparison import rate_lines
 from segsweep.report.layout import FIT, Column, fitted, heading, number, text, wrapped
 from segsweep.report.published_comparison import beside_published
+from segsweep.report.search import SearchView
 from segsweep.report.shift import shift_table
 from segsweep.report.sources import QUALITY, source_rates, trained_sources
 
 SHIFT = (
     "Before: source classes are mapped by name and class_map; all others count as background. Source mean IoU: on the source's "
     "validation images; after: the transferred parameters have their fine-tuned values, all others those of the source model."
+)
+EXPLORED = (
+    "A search tries good values more often, each beside other values: these scores do not compare the values of an axis; a grid "
+    "does."
 )
 QUALITY_NOTES = {
     "contrastive_accuracy": "contrastive: share of held-out views matched with the other view of their image in a batch; "
@@ -25,6 +30,26 @@ QUALITY_NOTES = {
     "before: with the encoder before the stage; chance: always the most frequent label",
 }
 LEAVE_FIRST = {"knn_chance": 4, "contrastive_chance": 3, "knn_accuracy_start": 2, "source_seed": 1}  # columns of sources
+
+
+def search_lines(view: SearchView | None) -> list[str]:
+    """Return the history of a search and the table of what it explored; none for a grid."""
+    if view is None or not view.history:
+        return []
+    history = [
+        Column("trials", [f"{found.trials:,}" for found in view.history]),
+        Column("epochs", [f"{found.epochs:,}" for found in view.history]),
+        Column(f"best {view.short_measure}", [view.score(found.best) for found in view.history]),
+    ]
+    explored = [
+        Column("axis", [each.axis for each in view.explored], right=False),
+        Column("value", [each.level for each in view.explored], right=False),
+        Column("trials", [f"{each.trials:,}" for each in view.explored]),
+        Column("finished", [f"{each.finished:,}" for each in view.explored]),
+        Column(f"best {view.short_measure}", [view.score(each.best) for each in view.explored]),
+    ]
+    table = ["", "Values that the search explored:", "", *fitted(explored)[0], *wrapped([EXPLORED])] if view.explored else []
+    return ["The best score so far, of the trials that finished:", "", *fitted(history)[0], *table]
 
 
 def source_lines(records: Records) -> list[str]:

@@ -15,12 +15,12 @@ from segsweep.report.answer.matching import level_text
 from segsweep.report.answer.next_runs import next_lines, next_runs
 from segsweep.report.answer.sentences import sentences
 from segsweep.report.answer.words import capital, count, measure_text, unit_text
-from segsweep.report.cells import compared_axes, confirmed_runs, summarise, tuned_axes
+from segsweep.report.cells import compared_axes, confirmed_runs, is_search, summarise, tuned_axes
 from segsweep.report.comparison import comparison_lines
 from segsweep.report.layout import FIT, HEADINGS, INDENT, Column, fitted, number, text, wrapped
 from segsweep.report.method import absent_lines, method_lines, protocol_line
 from segsweep.report.not_started import budget_line
-from segsweep.report.sections import published_lines, shift_lines, source_lines
+from segsweep.report.sections import published_lines, search_lines, shift_lines, source_lines
 
 MORE_MEASURES = ("test_f1", "test_accuracy", "test_precision", "test_recall")
 BEST = "*"  # mark of a cell that may be the best
@@ -44,6 +44,7 @@ def table_text(records: Records, answer: Answer | None = None) -> str:
         wrap(left_out, FIT) if left_out else [],
         lines,
         _key(answer, dropped),
+        search_lines(answer.search),
         _next_lines(records, answer),
         _class_lines(records, answer),
         wrapped([*_notes(summary, records), protocol_line(records)]),
@@ -168,8 +169,9 @@ def _edge_notes(summary: pd.DataFrame, records: Records) -> list[str]:
     """Return a note on values that were chosen at the edge of the tried values, with the remedy."""
     axes = {axis for names in summary["at_edge"] for axis in names.split(",") if axis}
     listed = {axis for axis in axes if str(records.study["tune"].get(axis)).startswith("Choice(")}
+    more = "" if is_search(records) else " or try more points (trials_per_cell)"
     advice = {
-        "widen the range (--set NAME=LOW..HIGH) or try more points (trials_per_cell)": axes - listed,
+        f"widen the range (--set NAME=LOW..HIGH){more}": axes - listed,
         "list values beyond it (--set NAME=VALUE,VALUE,...)": listed,
     }
     remedies = [f"{', '.join(sorted(names))}: {remedy}" for remedy, names in advice.items() if names]

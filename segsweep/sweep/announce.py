@@ -52,7 +52,7 @@ def announce(session: Session, progress: EarlierProgress, predicted: Prediction 
     for line in (*remarks(plan, session.catalog), *longer_lines(session)):
         notify(line)
     text = (
-        f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to tune, "
+        f"{plan.study.name}: {plan.counted_cells}, {plan.trials} trials ({plan.tuning_trials} to {plan.verb}, "
         f"{plan.confirmation_trials} to confirm; {planner.trials_done} done), {len(planner.missing_stages())} of "
         f"{len(plan.stages())} stages to build; about "
         f"{time_text(predicted.finish_seconds)} on {runner.label}. "

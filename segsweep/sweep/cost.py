@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from functools import cached_property
+from statistics import fmean
 
 from segsweep.config.early_stopping import PerCellASHA, PerCellMedian, PerCellRacing
 from segsweep.config.settings import Settings
@@ -79,10 +80,16 @@ class CostModel:
         return task.seconds(self)
 
     def total(self, missing: Iterable[StageSpec]) -> float:
-        """Return the seconds of all trials of the plan and of the `missing` stages, in sequence, without early stopping."""
+        """Return the seconds of all trials of the plan and of the `missing` stages, in sequence, without early stopping.
+
+        The trials of a search, whose cells are not known before, have the mean price over all cells.
+        """
         stages = sum(self.stage(spec) for spec in missing)
         tuning = sum(self.trial(trial.settings, tested=False) for cell in self._plan.cells for trial in cell.tuning)
         confirmed = sum(self.trial(cell.settings, tested=True) for cell in self._plan.cells) * self._plan.study.seeds
+        if self._plan.study.search is not None:
+            tuning = self._plan.tuning_trials * fmean(self.trial(cell.settings, tested=False) for cell in self._plan.cells)
+            confirmed *= self._plan.confirmation_trials / (len(self._plan.cells) * self._plan.study.seeds)
         return stages + tuning + confirmed
 
     # --- Estimates --------------------------------------------------------------------------------------------------------

@@ -87,6 +87,11 @@ class Plan:
         return f"{len(self.names)} cells" + (f" on {folds} folds each" if folds > 1 else "")
 
     @property
+    def verb(self) -> str:
+        """What the trials before the confirmed runs are for: `tune` or `search`."""
+        return "tune" if self.study.search is None else "search"
+
+    @property
     def tuning_trials(self) -> int:
         """The number of tuning trials, or of trials of a search."""
         if self.study.search is not None:

@@ -290,6 +290,7 @@ class Planner:
                     self._schedule_trial(trial, 0.0)
         self._settle()
         return step is not None
+
     def _begin_search(self, search: SearchRun) -> None:
         """Begin a search once all source rates are chosen, and continue the trials of earlier starts."""
         if self._rates.cells or search.is_begun:

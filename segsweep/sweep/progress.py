@@ -148,6 +148,8 @@ class LiveView:
     def _draw(self) -> Group:
         tally = self._tally
         note = f"{tally.left()} left" + (f", {tally.failed} failed" if tally.failed else "") if tally.trials else ""
+        if tally.best_of_all is not None and not tally.per_cell:  # a search has no table of cells
+            note += f", best val IoU {tally.best_of_all:.3f}"
         self._bars.update(self._trials, completed=tally.trials_done, note=note)
         self._bars.update(self._stages, completed=tally.stages_done)
         cells = Table(box=None, padding=(0, 1), header_style="dim")

@@ -52,7 +52,7 @@ class Tally:
         self.cell_done, self.best = dict(earlier.cell_done), dict(earlier.best)
         self._counted = set(earlier.ended)
         self.per_cell = Counter()
-        for cell in plan.cells:
+        for cell in plan.cells if plan.study.search is None else ():  # a search decides on its way how many trials a cell has
             self.per_cell[cell.name] += len(cell.tuning) + plan.study.seeds
         self._seconds_left, self._started = seconds_left, time.monotonic()
         self._work_at_start = self._work_left()
@@ -76,6 +76,11 @@ class Tally:
         self.trials_done += len(cells)
         for cell in cells:
             self.cell_done[cell] = self.cell_done.get(cell, 0) + 1
+
+    @property
+    def best_of_all(self) -> float | None:
+        """The best validation IoU of all cells; None before the first trial has ended."""
+        return max(self.best.values(), default=None)
 
     @property
     def seconds_left(self) -> float:

@@ -212,7 +212,7 @@ def trial_columns(trial: Trial) -> Row:
 
 def trial_title(row: Mapping[str, Any]) -> str:
     """Return the title of a trial's run in W&B."""
-    point = f", point {row['point']}" if row["phase"] == "tune" and "point" in row else ""
+    point = f", point {row['point']}" if row["phase"] != "confirm" and "point" in row else ""
     fold = f", fold {row['fold']}" if row.get("fold") is not None else ""
     return f"{row['cell']}: {row['phase']}{point}{fold}, seed {row['seed']}"
 

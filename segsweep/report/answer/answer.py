@@ -17,6 +17,7 @@ from segsweep.report.answer.matching import Design, design_of
 from segsweep.report.answer.questions import MATTERS, Question, questions
 from segsweep.report.answer.scores import StudyScores, study_scores
 from segsweep.report.cells import best_first, confirmed_runs
+from segsweep.report.search import SearchView, search_view
 from segsweep.report.sources import trained_stages
 
 FEW_IMAGES = 20  # below, the interval of a pooled ratio is rough: 91-97 % coverage where 95 % is meant
@@ -98,6 +99,8 @@ class Answer:
         level_labels: For each compared axis, the labels of its levels.
         design: The cells with their levels.
         looks: Numbers of seeds at which a study that adds seeds looks at its answer; empty for other studies.
+        search: The course of a search; None for a grid. Its cells are those with confirmed settings, and it has no questions:
+            the search compared the levels of an axis at unequal settings.
         unscored: Why no cell has a score, as a sentence; empty if one has.
     """
 
@@ -119,6 +122,7 @@ class Answer:
     level_labels: Mapping[str, Mapping[str, str]]
     design: Design
     looks: tuple[int, ...] = ()
+    search: SearchView | None = None
     unscored: str = "No confirmed run has finished, so nothing can be said."
 
     @cached_property
@@ -162,12 +166,15 @@ def answer_of(records: Records, measure: str = "iou", matters: float = MATTERS) 
     """
     scores = study_scores(records, measure)
     planned = int(records.study["source_seeds"]) if scores.models else int(records.study["seeds"])
+    search = search_view(records)
     found = answer_from(design_of(records), scores, planned, _limits(records, scores), matters)
     return replace(
         found,
         study=str(records.study["name"]),
         looks=tuple(records.study.get("looks") or ()),
         chosen=_chosen(records, scores.cells),
+        questions=found.questions if search is None else (),
+        search=search,
         unscored="" if scores.cells else _unscored(records, measure),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from segsweep.records.study_records import Records
-from segsweep.report.cells import compared_axes, follows_source
+from segsweep.report.cells import compared_axes, follows_source, reported_cells
 
 PREFERRED = {"source": "random", "freeze": "none"}  # reference levels, where the study has them
 LARGEST = ("fraction", "dev_share")  # axes whose reference level is the largest
@@ -95,7 +95,7 @@ def design_of(records: Records) -> Design:
     axes = tuple(compared_axes(records))
     rows = records.trials.drop_duplicates("cell").set_index("cell")
     texts = {axis: dict(zip(rows.index, map(level_text, rows[axis]), strict=True)) for axis in axes}
-    cells = {cell: {axis: texts[axis][cell] for axis in axes} for cell in records.study["cells"] if cell in rows.index}
+    cells = {cell: {axis: texts[axis][cell] for axis in axes} for cell in reported_cells(records) if cell in rows.index}
     declared = {axis: [level_text(value) for grid in records.study["compare"] for value in grid.get(axis, ())] for axis in axes}
     levels = {axis: _ordered(declared[axis], [own[axis] for own in cells.values()]) for axis in axes}
     return Design(axes, cells, levels)

@@ -26,15 +26,20 @@ from segsweep.report.answer.words import (
     units_text,
 )
 from segsweep.report.cells import follows_source
+from segsweep.report.search import search_sentence
 
 NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
 
 
 def sentences(answer: Answer) -> list[str]:
-    """Return the sentences of an answer: best cells, first question, limits. Without scores: one sentence that states it."""
+    """Return the sentences of an answer: the course of a search, best cells, first question, limits.
+
+    Without scores, a sentence states this instead.
+    """
+    found = [search_sentence(answer.search)] if answer.search is not None else []
     if not answer.confirmed:
-        return [answer.unscored]
-    found = [best_sentence(answer)]
+        return [*found, answer.unscored]
+    found.append(best_sentence(answer))
     if answer.questions:
         found.append(question_sentence(answer, answer.questions[0]))
     return [*found, limits_sentence(answer)]
@@ -58,14 +63,14 @@ def best_sentence(answer: Answer) -> str:
     if not others - len(rest) and chosen.beaten_by is None:
         low, high = min(cell.estimate for cell in answer.confirmed), max(cell.estimate for cell in answer.confirmed)
         return (
-            f"No cell is shown to be worse than another, at test {measure_text(answer)} from {points(low)} to {points(high)}; "
-            f"{chosen.label}, best by validation, has {measured.removeprefix('test ')}."
+            f"No {_cell(answer)} is shown to be worse than another, at test {measure_text(answer)} from {points(low)} to "
+            f"{points(high)}; {chosen.label}, best by validation, has {measured.removeprefix('test ')}."
         )
     opening = f"{capital(chosen.label)}, best by validation, has {measured}"
     if chosen.beaten_by is None:
-        return f"{opening}; {len(rest)} of the other {others} cells may be as good or better: {listed(rest)}."
+        return f"{opening}; {len(rest)} of the other {others} {_cell(answer)}s may be as good or better: {listed(rest)}."
     if len(rest) == 1:
-        return f"{opening}, but {rest[0]} scores higher than it and than every other cell."
+        return f"{opening}, but {rest[0]} scores higher than it and than every other {_cell(answer)}."
     return (
         f"{opening}, but {answer.cell(chosen.beaten_by).label} scores higher; the best cell is among {len(rest)}: {listed(rest)}."
     )
@@ -75,7 +80,13 @@ def _others(answer: Answer) -> str:
     """Return the subject of the clause on all other cells; of a part of the cells, if some have no finished run."""
     others = len(answer.confirmed) - 1
     finished = " with finished runs" if len(answer.confirmed) < len(answer.cells) else ""
-    return f"the other cell{finished} scores" if others == 1 else f"each of the other {others} cells{finished} scores"
+    cell = _cell(answer)
+    return f"the other {cell}{finished} scores" if others == 1 else f"each of the other {others} {cell}s{finished} scores"
+
+
+def _cell(answer: Answer) -> str:
+    """Return what a cell with a score is called: in a search, most cells have none."""
+    return "cell" if answer.search is None else "confirmed cell"
 
 
 def _undecided_reason(answer: Answer) -> str:

@@ -24,6 +24,7 @@ from segsweep.report.page.sections.published import published_section
 from segsweep.report.page.sections.questions import question_sections
 from segsweep.report.page.sections.reproduction import reproduction_section
 from segsweep.report.page.sections.scores import scores_section
+from segsweep.report.page.sections.search import search_section
 from segsweep.report.page.sections.shift import shift_section
 from segsweep.report.page.sections.sources import sources_section
 from segsweep.report.page.sections.tuning import tuning_section
@@ -46,14 +47,17 @@ def study_page(records: Records, store: str | Path | None = None, answer: Answer
 
 def _sections(view: StudyView, store: str | Path | None) -> Iterator[Section | None]:
     yield cells_section(view)
+    is_grid = view.answer.search is None
+    yield search_section(view)
     if view.answer.confirmed:
-        yield from question_sections(view)
-        yield data_section(view)
-        yield importance_section(view)
+        if is_grid:  # the cells of a search are not matched, and each was tuned with another number of trials
+            yield from question_sections(view)
+            yield data_section(view)
+            yield importance_section(view)
         yield cost_section(view)
-        yield scores_section(view)
+        yield scores_section(view) if is_grid else None
     yield sources_section(view)
-    yield tuning_section(view)
+    yield tuning_section(view) if is_grid else None
     if view.answer.confirmed:
         yield curves_section(view)
         yield confusion_section(view)
