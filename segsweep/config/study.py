@@ -254,6 +254,8 @@ class Study:
         what = f"study {self.name}: seeds {UNTIL_DECIDED!r}"
         if self.looks[-1] <= self.looks[0] or self.looks[0] < 2:
             raise UserError(f"{what}: from {self.looks[0]} to {self.looks[-1]} seeds; start with at least 2, and allow more")
+        if self.search is not None:
+            raise UserError(f"{what}: a search asks no question that seeds decide; give a number of seeds")
         if self.source_seeds > 1:
             raise UserError(f"{what}: with source_seeds={self.source_seeds} only more models decide; use source_seeds=1")
         if folds_of(self.target.protocol) is not None:

@@ -1,8 +1,9 @@
 """The checks that a plan, a rehearsal and a run share, in a fixed order and with the same messages."""
 
 from segsweep.config.study import Study
+from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog
-from segsweep.sweep.options import Options
+from segsweep.sweep.options import Options, flag
 from segsweep.sweep.preparation import check_prepared, prepare_all
 from segsweep.sweep.search_sampler import check_sampler
 from segsweep.sweep.setting_checks import check_settings
@@ -21,6 +22,14 @@ def check_study(study: Study, options: Options) -> None:
     check_processes(study, options)
     if study.search is not None:
         check_sampler(study.search.sampler)
+        check_limits(options)
+
+
+def check_limits(options: Options) -> None:
+    """Raise `UserError` for a limit of time on a search, which has no cells to share the time."""
+    for name in ("budget_hours", "deadline"):
+        if getattr(options, name) is not None:
+            raise UserError(f"{flag(name)}: divides time between the cells of a grid; limit a search by its trials (--search N)")
 
 
 def check_data(study: Study, catalog: Catalog, *, decode: bool) -> frozenset[str]:

@@ -6,9 +6,9 @@ that only pixels show remain undetected.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache, partial
 from pathlib import Path
@@ -45,7 +45,9 @@ from segsweep.sweep.published_weights import check_published
 from segsweep.sweep.resume import resume_state
 from segsweep.sweep.rounds import Budget
 from segsweep.sweep.runners import Runner, most_at_once, open_runner, runner_for_plan
+from segsweep.sweep.search_sampler import Observation
 from segsweep.sweep.source_scores import score_tasks
+from segsweep.sweep.warm_start import warm_start
 
 
 class Purpose(Enum):
@@ -141,14 +143,17 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
         )
         undecoded = check_data(study, catalog, decode=not planning)
         plan = plan_of(study, catalog, runner)
+        warm, lines = ((), []) if catalog.absent else warm_start(plan, folders.out)
+        for line in lines:
+            notify(line)
         if config.purpose is not Purpose.RUN or limits_of(options):
-            session = _resumed(plan, catalog, runner, config, undecoded)
+            session = _resumed(plan, catalog, runner, config, warm, undecoded)
             check_least(session.planner, session.records)
         if config.purpose is Purpose.RUN:
             for line in begin_fork(study, folders):
                 config.notify(line)
             with RecordWriter(folders.study_folder(study)) as writer:
-                yield _running_session(plan, catalog, runner, config, writer)
+                yield _running_session(plan, catalog, runner, config, writer, warm)
         else:
             yield session
 
@@ -162,7 +167,12 @@ def _opened(study: Study, config: SessionConfig) -> AbstractContextManager[Runne
 
 
 def _resumed(
-    plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, undecoded: frozenset[str] = frozenset()
+    plan: Plan,
+    catalog: Catalog,
+    runner: Runner,
+    config: SessionConfig,
+    warm: Sequence[Observation],
+    undecoded: frozenset[str],
 ) -> Session:
     """Return a read-only session, whose planner resumes from the records and the store."""
     folder, notices = config.folders.study_folder(plan.study), list[str]()
@@ -171,14 +181,16 @@ def _resumed(
     lost = lost_models(records.all_trials, catalog.store) if records is not None else {}
     costs = CostModel(plan, catalog, runner.device, runner.measure, config.notify)
     budget = _budget(config, catalog, runner, costs, records)
-    planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost, budget)
+    planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost, budget, warm)
     before = None if catalog.absent else own  # without its data every trial would have another id
     notices += [] if origin is None else [fork_line(origin)]
     notices += _what_changes(folder, before, plan, planner, lost)
     return Session(config, catalog, runner, planner, costs, records, lost, tuple(notices), undecoded)
 
 
-def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, writer: RecordWriter) -> Session:
+def _running_session(
+    plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, writer: RecordWriter, warm: Sequence[Observation]
+) -> Session:
     """Declare the study in its records, move damaged models to `damaged/`, and return a session that can run.
 
     Its planner waits while the store is unreachable.
@@ -194,8 +206,8 @@ def _running_session(plan: Plan, catalog: Catalog, runner: Runner, config: Sessi
     notices: list[str] = []  # lines of the cost model, printed after the lines on changes
     costs = CostModel(plan, catalog, runner.device, runner.measure, notices.append)
     artifacts = Artifacts(catalog.store, config.notify, outage)
-    budget = _budget(config, catalog, runner, costs, before)
-    planner = _planner(plan, artifacts, config, records, lost, budget, costs.seconds)
+    budget = _budget(config, catalog, runner, costs, records)
+    planner = _planner(plan, artifacts, config, records, lost, budget, warm, costs.seconds)
     for line in (*_what_changes(writer.folder, before, plan, planner, lost), *notices):
         config.notify(line)
     run_state = RunState(writer, outage, records_id)
@@ -209,10 +221,11 @@ def _planner(
     records: Records | None,
     lost: Mapping[str, str],
     budget: Budget | None,
+    warm: Sequence[Observation],
     price: Price = lambda _: 1.0,
 ) -> Planner:
-    """Return a planner that resumes from the records and the store."""
-    resume = resume_state(records, plan.study.early_stopping, config.retry_failed, lost)
+    """Return a planner that resumes from the records and the store; a search starts from the results `warm`."""
+    resume = replace(resume_state(records, plan.study.early_stopping, config.retry_failed, lost), warm=warm)
     scores = partial(score_tasks, fixed_weights=fixed_weights())
     return Planner(plan, artifacts.find, resume, artifacts.is_being_built, artifacts.reading, price, budget, score_tasks=scores)
 
@@ -221,8 +234,7 @@ def _budget(config: SessionConfig, catalog: Catalog, runner: Runner, costs: Cost
     """Return the budget of a start; None without limits, and without all data: nothing has a price then."""
     if catalog.absent:
         return None
-    share = getattr(costs, "tuning_share", 1.0)  # a number, or an estimate with its expected value
-    return budget_of(config.options, records, costs.seconds, runner.workers, float(getattr(share, "expected", share)))
+    return budget_of(config.options, records, costs.seconds, runner.workers, costs.tuning_share.expected)
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:
