@@ -13,7 +13,7 @@ from segsweep.errors import UserError, unknown
 if TYPE_CHECKING:
     from segsweep.config.study import Study
 
-Sampler = Literal["tpe", "gp", "cmaes", "random"]
+Sampler = Literal["tpe", "gp", "random"]
 AT_LARGEST = ("fraction", "dev_share")  # axes on which a search uses the largest value: more data is not a choice
 INCOMPARABLE = {  # compared settings that a search refuses -> the reason
     "keep": "trials that are measured differently cannot be compared",
@@ -35,8 +35,8 @@ class Search:
 
     Attributes:
         trials: Number of trials of the search, at least 1. Confirmed runs come on top.
-        sampler: `tpe` (multivariate tree-structured Parzen estimator), `gp` (Gaussian process), `cmaes` (CMA-ES, only for studies
-            whose searched axes are all ranges; needs the package cmaes) or `random`.
+        sampler: `tpe` (multivariate tree-structured Parzen estimator), `gp` (Gaussian process; axes that not every trial has are
+            drawn at random) or `random`.
         axes: Those of the axes `fraction` and `dev_share` that the search chooses too. Otherwise it uses their largest value.
         confirm: Number of cells whose best setting is confirmed, at least 1. Each gets `seeds` confirmed runs.
         warm_start: Earlier studies of the same target, as folders or names in the folder of studies. Their tuning trials count as
@@ -67,14 +67,10 @@ class Search:
                 raise UserError(f"Search axes={axis!r}: allowed are {', '.join(AT_LARGEST)}; every other axis is searched anyway")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the search as plain values, for the declaration of a study."""
-        return {
-            "trials": self.trials,
-            "sampler": self.sampler,
-            "axes": list(self.axes),
-            "confirm": self.confirm,
-            "warm_start": list(self.warm_start),
-        }
+        """Return the search as plain values, for the declaration of a study, without empty lists."""
+        values = {"trials": self.trials, "sampler": self.sampler, "confirm": self.confirm}
+        lists = {"axes": list(self.axes), "warm_start": list(self.warm_start)}
+        return values | {name: names for name, names in lists.items() if names}
 
     def searched(self, grid: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         """Return a compared grid with only the largest value of `fraction` and `dev_share`, unless `axes` names them."""
@@ -116,8 +112,6 @@ def check_search(study: "Study") -> None:
             f"study {study.name}: search with keep='val_loss' and loss compared: values of different losses are not comparable; "
             "fix loss, or use keep='val_iou'"
         )
-    if study.search.sampler == "cmaes":
-        _check_only_ranges(study, levels)
     settings = len(list(study.cells()))
     for tuned in study.tune.values():
         settings *= len(tuned.values) if isinstance(tuned, Choice) else 1
@@ -134,14 +128,3 @@ def _levels(study: "Study") -> dict[str, list[Any]]:
             known = found.setdefault(axis, [])
             known += [value for value in values if value not in known]
     return found
-
-
-def _check_only_ranges(study: "Study", levels: Mapping[str, Sequence[Any]]) -> None:
-    """Raise `UserError` if a searched axis lists its values."""
-    named = [axis for axis, values in levels.items() if len(values) > 1]
-    named += [axis for axis, tuned in study.tune.items() if isinstance(tuned, Choice)]
-    if named or len(list(study.cells())) > 1:
-        raise UserError(
-            f"study {study.name}: sampler='cmaes' searches ranges only, and {', '.join(named) or 'compare'} lists values; "
-            "give one value, or use sampler='tpe'"
-        )

@@ -25,11 +25,15 @@ class PlannedTrial:
 
 @dataclass(frozen=True)
 class PlannedWork:
-    """The planned trials, the ids of the stages that sources need, and the choices of cells by name and fold."""
+    """The planned trials, the ids of the stages that sources need, and the choices of cells by name and fold.
+
+    `unnamed` is the number of trials that a search has planned but not suggested or chosen yet.
+    """
 
     trials: tuple[PlannedTrial, ...]
     stages: frozenset[str]
     choices: Mapping[Key, Mapping[str, Any]]
+    unnamed: int = 0
 
     @classmethod
     def of(cls, records: Records) -> "PlannedWork":
@@ -39,7 +43,8 @@ class PlannedWork:
         if plan is None:
             return cls(tuple(_planned(records.trials)), frozenset(records.stages["stage_id"]), choices)
         needed = with_those_before(PlanStatus.of(plan, records.choices.values()).stages, records.all_stages)
-        return cls(tuple(_planned(divided(plan)[0])), frozenset(needed), choices)
+        trials = tuple(_planned(divided(plan)[0]))
+        return cls(trials, frozenset(needed), choices, 0 if choices else _unnamed(records.study, len(trials)))
 
     def by_cell(self, cells: list[str]) -> dict[str, list[str]]:
         """Return the ids of each cell's trials, beginning with `cells`. Several cells can share a tuning trial."""
@@ -59,6 +64,14 @@ class PlannedWork:
         """Return the confirmed runs that cannot run because their cell could not choose a setting: id -> the reason."""
         confirm = ((trial, self.choices.get((trial.cell, trial.fold), {})) for trial in self.trials if trial.phase == "confirm")
         return {trial.id: str(choice["reason"]) for trial, choice in confirm if choice.get("reason")}
+
+
+def _unnamed(study: Mapping[str, Any], known: int) -> int:
+    """Return how many trials of a search, and of its confirmed runs, are not known before it has chosen; 0 for a grid."""
+    search = study.get("search")
+    if search is None:
+        return 0
+    return int(search["trials"]) - known + min(int(search["confirm"]), len(study["cells"])) * int(study["seeds"])
 
 
 def _planned(rows: pd.DataFrame) -> Iterator[PlannedTrial]:

@@ -180,7 +180,7 @@ def status_of(records: Records, driver: DriverStatus | None = None, alive: bool 
 
     groups = {cell: [group(trial) for trial in trials] for cell, trials in of_cells.items()}
     cells = tuple(CellStatus(cell, Counts.of(groups[cell]), _best(rows, trials)) for cell, trials in of_cells.items())
-    trials = Counts.of(each for cell in groups.values() for each in cell)
+    trials = Counts.of([*(each for cell in groups.values() for each in cell), *["waiting"] * work.unnamed])
     stages = _stage_counts(records, work)
     lives = trials.running + stages.running > 0 if alive is None else alive
     if lives and driver is not None and not driver.goes_on:

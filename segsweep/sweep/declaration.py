@@ -27,7 +27,7 @@ def declaration(plan: Plan) -> dict[str, Any]:
         "compare": [{axis: list(values) for axis, values in grid.items()} for grid in study.grids],
         "tune": {axis: str(tuned) for axis, tuned in study.tune.items()},
         "fixed": dict(study.fixed),
-        "trials_per_cell": len(points_of(study)),
+        "trials_per_cell": len(points_of(study)) if study.search is None else None,
         "seeds": study.seeds,
         **({"looks": list(study.looks)} if study.looks else {}),
         "source_seeds": study.source_seeds,

@@ -321,7 +321,7 @@ class Driver:
                 case Suggested():
                     plan_grew = True
                 case Chosen(key, choice):
-                    if plan_grew:
+                    if plan_grew or self.planner.plan.study.search is not None:  # a search plans the confirmed runs it chooses
                         self.write_plan()
                         plan_grew = False
                     points = self.planner.rounds.points if self.planner.rounds is not None else None

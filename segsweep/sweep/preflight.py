@@ -5,23 +5,18 @@ from segsweep.errors import UserError
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.options import Options, flag
 from segsweep.sweep.preparation import check_prepared, prepare_all
-from segsweep.sweep.search_sampler import check_sampler
 from segsweep.sweep.setting_checks import check_settings
 from segsweep.sweep.source_checks import check_sources
 from segsweep.sweep.study_checks import check_names, check_processes, check_source_seeds, check_user_objects
 
 
 def check_study(study: Study, options: Options) -> None:
-    """Raise `UserError` for missing user objects, impossible names or numbers of seeds, too many processes, missing packages.
-
-    Reads no data.
-    """
+    """Raise `UserError` for missing user objects, impossible names or numbers of seeds, and too many processes. Reads no data."""
     check_user_objects(study)
     check_names(study)
     check_source_seeds(study)
     check_processes(study, options)
     if study.search is not None:
-        check_sampler(study.search.sampler)
         check_limits(options)
 
 

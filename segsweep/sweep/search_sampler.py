@@ -5,13 +5,11 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from segsweep.config.search import Sampler
 from segsweep.config.settings import Settings
 from segsweep.config.space import Choice, LogUniform
-from segsweep.errors import UserError
 from segsweep.sweep.plan import Cell
 from segsweep.sweep.search_space import Dimension, SearchSpace
 
@@ -49,16 +47,12 @@ def suggest(space: SearchSpace, known: Sequence[Observation], sampler: Sampler, 
         import optuna
 
         study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, seed))
+        if sampler == "random":  # it ignores results
+            known = []
         finished = [each.value for each in known if each.status == "finished" and math.isfinite(each.value)]
         study.add_trials([_told(each, min(finished, default=math.nan)) for each in known])
         trial = study.ask()
         return space.walk(lambda dimension: _asked(trial, dimension))
-
-
-def check_sampler(sampler: Sampler) -> None:
-    """Raise `UserError` if a package that a sampler needs is not installed."""
-    if sampler == "cmaes" and find_spec("cmaes") is None:
-        raise UserError("sampler='cmaes' needs the package cmaes: pip install cmaes, or use sampler='tpe'")
 
 
 @contextmanager
@@ -77,13 +71,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _sampler(name: Sampler, seed: int) -> "BaseSampler":
-    from optuna.samplers import CmaEsSampler, GPSampler, RandomSampler, TPESampler
+    from optuna.samplers import GPSampler, RandomSampler, TPESampler
 
     seed %= 2**32
     if name == "gp":
         return GPSampler(seed=seed)
-    if name == "cmaes":
-        return CmaEsSampler(seed=seed)
     if name == "random":
         return RandomSampler(seed=seed)
     return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)

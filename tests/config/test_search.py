@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from segsweep.config import Choice, LogUniform, Search, Study, Target
+from segsweep.config import LogUniform, Search, Study, Target
 from segsweep.errors import UserError
 
 AXES = {"source": ["random", "imagenet"], "fraction": [0.2, 1.0, 0.5]}
@@ -23,7 +23,7 @@ def searching(**changes: Any) -> Study:
     [
         ({"trials": 0}, "Search trials=0: must be a whole number >= 1"),
         ({"confirm": 1.5}, "Search confirm=1.5: must be a whole number >= 1"),
-        ({"sampler": "best"}, "Search: sampler: unknown name 'best'; known: tpe, gp, cmaes, random"),
+        ({"sampler": "best"}, "Search: sampler: unknown name 'best'; known: tpe, gp, random"),
         ({"axes": ["freeze"]}, "Search axes='freeze': allowed are fraction, dev_share; every other axis is searched anyway"),
         ({"warm_start": 3}, "Search warm_start=3: must be a list of texts"),
     ],
@@ -44,7 +44,6 @@ def test_a_wrong_value_of_a_search_is_refused(values: dict[str, Any], message: s
         ({"compare": {**AXES, "keep": ["val_iou", "last"]}}, "search with keep compared"),
         ({"compare": {**AXES, "test_size": ["image_px", "original"]}}, "search with test_size compared: it has no effect before"),
         ({"compare": {"loss": ["dice", "focal"]}, "fixed": {"keep": "val_loss"}}, "values of different losses"),
-        ({"search": Search(sampler="cmaes")}, "sampler='cmaes' searches ranges only, and source lists values"),
         ({"compare": {"fraction": [0.2, 1.0]}, "tune": {}}, "search has one setting to try"),
     ],
 )
@@ -61,10 +60,3 @@ def test_a_search_uses_the_largest_fraction_unless_it_searches_fractions() -> No
     every = searching(search=Search(axes=("fraction",)))
     assert {settings.fraction for _, settings in every.cells()} == {0.2, 0.5, 1.0}
     assert {settings.fraction for _, settings in replace(searching(), search=None).cells()} == {0.2, 0.5, 1.0}
-
-
-def test_cmaes_searches_a_single_cell_of_ranges() -> None:
-    """With one value of each compared axis and ranges alone, the numeric sampler is allowed."""
-    searching(compare={"source": ["random"]}, search=Search(sampler="cmaes"))
-    with pytest.raises(UserError, match="learning_rate lists values"):
-        searching(compare={"source": ["random"]}, tune={"learning_rate": Choice(1e-3, 1e-2)}, search=Search(sampler="cmaes"))

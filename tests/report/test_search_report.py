@@ -14,6 +14,7 @@ from segsweep.report.answer.answer import answer_of
 from segsweep.report.cells import summarise
 from segsweep.report.page.study_page import study_page
 from segsweep.report.search import search_view
+from segsweep.report.status import status_of
 from segsweep.report.text import table_text
 
 
@@ -95,3 +96,9 @@ def test_a_search_without_a_finished_trial_has_no_score(unfinished: Records) -> 
     failed = replace(unfinished, trials=unfinished.trials.assign(status="failed", val_iou=math.nan))
     assert "The search has run 5 of 8 trials" in table_text(failed)
     assert "none has finished" in table_text(failed).replace("\n", " ")
+
+
+def test_the_status_of_a_finished_search_counts_its_trials_and_its_confirmed_runs(searched: Path) -> None:
+    """All eight trials and the two runs of both confirmed cells are planned and done."""
+    found = status_of(load(searched / "runs" / "tiny"))
+    assert (found.state, found.trials.planned, found.trials.done) == ("finished", 8 + 2 * 2, 8 + 2 * 2)

@@ -12,6 +12,7 @@ from study_copy import copy_of_study
 import segsweep
 from segsweep.config import Search, Study
 from segsweep.records import Records, load
+from segsweep.report.status import status_of
 
 SCRIPT = """
 from segsweep import LogUniform, Search, Study, Target, main
@@ -85,6 +86,7 @@ def test_a_search_that_is_killed_four_times_suggests_the_same_trials(
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
         assert process.returncode == -signal.SIGKILL
+        assert status_of(load(tmp_path / "runs" / "tiny")).trials.planned == 12 + 1  # suggested or not, and the confirmed run
     found = []
     for out in ("runs", "whole/runs"):
         process = forks.start(script, *OPTIONS, "--out", out)
