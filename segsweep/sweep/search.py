@@ -143,13 +143,13 @@ class SearchRun:
 
 def shared_stopping(plan: Plan) -> SharedStopping:
     """Return the study's early stopping for a search: one pool of trials, compared at equal shares of their planned epochs."""
-    return SharedStopping(plan.study.early_stopping, longest_results(plan.cells))
+    return SharedStopping(plan.study.early_stopping, shortest_results(plan.cells))
 
 
-def longest_results(cells: Sequence[Cell]) -> int:
-    """Return the largest number of epochs, or validations, that a trial of a search can have."""
+def shortest_results(cells: Sequence[Cell]) -> int:
+    """Return the smallest number of epochs, or validations, that a trial of a search can have."""
     lengths = [cell.settings.results for cell in cells]
     for axis in ("epochs", "validations"):
         tuned = cells[0].study.tune.get(axis)
-        lengths += [math.ceil(value) for value in tuned.samples()] if tuned is not None else []
-    return max(lengths)
+        lengths += [math.floor(value) for value in tuned.samples()] if tuned is not None else []
+    return max(1, min(lengths))

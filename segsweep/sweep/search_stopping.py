@@ -1,9 +1,8 @@
 """Early stopping among all trials of a search, which may have different numbers of planned epochs."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 
-from segsweep.config.early_stopping import EarlyStopping, PerCellASHA
+from segsweep.config.early_stopping import EarlyStopping
 from segsweep.config.keep import Reading
 from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.early_stopping import Curve, PerCellStopping
@@ -12,15 +11,13 @@ from segsweep.sweep.early_stopping import Curve, PerCellStopping
 class SharedStopping:
     """Applies a study's stopping rule to trials of different lengths, at equal shares of their planned epochs.
 
-    `longest` is the largest number of planned epochs. The rule counts in its epochs: after epoch e of n, a trial is compared as
-    one that has reached epoch `longest` * e / n, rounded down. For successive halving, a reading also stands for the epochs since
-    the one before, so no trial passes over a rung. With equal lengths the rule works as in a cell. `add` announces a trial before
-    its first reading.
+    `shortest` is the smallest number of planned epochs. The rule counts in its epochs: a trial of n epochs reaches epoch k of the
+    rule with the first reading after the share k / `shortest` of its own epochs. It is compared only then, by these readings.
+    With equal lengths the rule works as in a cell. `add` announces a trial before its first reading.
     """
 
-    def __init__(self, settings: EarlyStopping | None, longest: int) -> None:
-        self._stopping, self._longest = PerCellStopping(settings), longest
-        self._fills = isinstance(settings, PerCellASHA)
+    def __init__(self, settings: EarlyStopping | None, shortest: int) -> None:
+        self._stopping, self._shortest = PerCellStopping(settings), shortest
         self._planned: dict[str, int] = {}  # id of a trial -> its number of planned epochs
         self._curves: dict[tuple[str, str], Curve] = defaultdict(dict)  # (pool, trial) -> its readings by its own epochs
 
@@ -31,19 +28,18 @@ class SharedStopping:
     def report(self, pool: str, trial: str, epoch: int, found: Reading) -> None:
         """Record one epoch of a trial."""
         self._curves[pool, trial][epoch] = found
-        for at in self._reached(epoch, self._planned[trial]):
+        if (at := self._reached(epoch, self._planned[trial])) is not None:
             self._stopping.report(pool, trial, at, found)
 
     def judge(self, pool: str, trial: str, epoch: int, planned: int) -> Verdict:
-        """Return the verdict on a trial of `planned` epochs after a recorded `epoch`."""
-        verdicts = [self._stopping.judge(pool, trial, at, self._longest) for at in self._reached(epoch, planned)]
-        return next((verdict for verdict in (Verdict.STOP, Verdict.PAUSE) if verdict in verdicts), Verdict.CONTINUE)
+        """Return the verdict on a trial of `planned` epochs after a recorded `epoch`; it continues between epochs of the rule."""
+        at = self._reached(epoch, planned)
+        return Verdict.CONTINUE if at is None else self._stopping.judge(pool, trial, at, self._shortest)
 
-    def _reached(self, epoch: int, planned: int) -> Iterator[int]:
-        """Yield the epochs of the longest trial that an epoch of a trial stands for."""
-        last = epoch * self._longest // planned
-        first = (epoch - 1) * self._longest // planned + 1
-        yield from range(first, last + 1) if self._fills else (last,)
+    def _reached(self, epoch: int, planned: int) -> int | None:
+        """Return the epoch of the rule that an epoch of a trial reaches; None if the epoch before has reached it."""
+        at = epoch * self._shortest // planned
+        return at if at > (epoch - 1) * self._shortest // planned else None
 
     def ended(self, pool: str, trial: str, status: str) -> None:
         """Record how a trial ended. The curve of a failed trial is dropped so that it does not stop other trials."""

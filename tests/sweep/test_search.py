@@ -190,6 +190,17 @@ def test_early_stopping_compares_the_trials_of_all_cells() -> None:
     assert all(quality(trial, 4) < last for trial in stopped)
 
 
+def test_a_search_compares_trials_of_different_lengths() -> None:
+    """With the number of epochs as an axis, short and long trials run to their end or are stopped, and the best is confirmed."""
+    study = searching(30, compare={"epochs": [2, 4, 6]}, fixed={"precision": "float32"}, early_stopping=PerCellASHA())
+    simulation = simulate(study)
+    stopped = [event.task.spec for event in simulation.events if event.what == "stopped"]
+    lengths = {trial.settings.epochs for trial in ended(simulation, "search")}
+    assert stopped
+    assert len(lengths) > 1
+    assert {trial.settings.epochs for trial in ended(simulation, "confirm")} <= {4, 6}  # the invented score grows with epochs
+
+
 def test_a_search_tunes_the_sources_before_its_first_trial() -> None:
     """With several source rates, all are tried before the search begins, and its trials use the chosen one."""
     study = searching(10, source_trials=2)
