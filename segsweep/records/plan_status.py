@@ -39,7 +39,7 @@ class PlanStatus:
         chosen = frozenset(trial for choice in listed for trial in (choice["chosen"], *choice["confirm"]) if trial).union(more)
         if plan is None:
             return cls({}, None, chosen)
-        trials, stages = divided(plan)
+        trials, stages = divided(plan.filter(["phase", "trial_id", "cell", "stage_id"]))  # few columns are faster to select from
         cells = {trial: choice["cell"] for choice in listed for trial in choice["confirm"]}
         names = cells | dict(zip(trials["trial_id"], trials["cell"], strict=True))
         tried = (rate["stage_id"] for choice in listed for rate in choice.get("source", {}).get("tried", ()))
@@ -62,9 +62,10 @@ class PlanStatus:
 
 def divided(plan: pd.DataFrame) -> tuple[pd.DataFrame, frozenset[str]]:
     """Return the trial rows of a plan, and the ids of its stages (none in plans of earlier versions)."""
-    named = (plan["phase"] == STAGE).fillna(False).astype(bool)
-    others = plan["phase"].isin([STAGE, SCORE]).fillna(False).astype(bool)
-    return plan[~others], frozenset(plan.loc[named, "stage_id"]) if named.any() else frozenset()
+    phases = plan["phase"].tolist()
+    stages = [row for row, phase in enumerate(phases) if phase is not pd.NA and phase == STAGE]
+    trials = [row for row, phase in enumerate(phases) if phase is pd.NA or phase not in (STAGE, SCORE)]
+    return plan.iloc[trials], frozenset(plan["stage_id"].iloc[stages]) if stages else frozenset()
 
 
 def planned_scores(plan: pd.DataFrame) -> frozenset[str]:

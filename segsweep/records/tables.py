@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from pandas.api.extensions import ExtensionArray
 
 from segsweep.records.damage import DamagedRecordsError
 from segsweep.records.lines import Row, read_lines
 from segsweep.records.schema import OF_TEST, SCHEMA_VERSION, TABLES, identity_column
-from segsweep.tasks.kind import FLAG, NUMBER, TEXT
+from segsweep.tasks.kind import FLAG, INTEGER, NUMBER, TEXT
 
 NULLABLE = {
     pa.string(): pd.StringDtype(),
@@ -20,6 +21,8 @@ NULLABLE = {
     pa.int64(): pd.Int64Dtype(),
     pa.bool_(): pd.BooleanDtype(),
 }
+# types of further columns, by the types in which they are read
+OF_DTYPE: dict[str, Any] = {TEXT: TEXT, FLAG: FLAG, "bool": FLAG, NUMBER: NUMBER, INTEGER: NUMBER, "int64": NUMBER}
 FAMILIES = ({pa.null(), pa.int64(), pa.float64()}, {pa.null(), pa.string(), pa.large_string()})  # compatible types
 
 
@@ -107,25 +110,30 @@ def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
     Further columns become float64 (numbers), boolean, or string (texts and mixtures), independent of which rows are present and
     where they come from.
     """
-    schema = TABLES[table]
-    columns = {name: _in_schema(data, name, kind) for name, kind in schema.items()}
-    further = {name: _further(data[name]) for name in sorted(set(data.columns) - set(schema)) if data[name].notna().any()}
+    schema, names = TABLES[table], [str(name) for name in data.columns]
+    if dict(zip(names, (kind.name for kind in data.dtypes), strict=True)) == schema and names == list(schema):
+        return data
+    given = {name: data[name].array for name in names}  # arrays have no index, which would be compared with that of `data`
+    columns = {name: _in_schema(given.get(name), len(data), kind) for name, kind in schema.items()}
+    further = {name: _further(given[name]) for name in sorted(given.keys() - schema) if not given[name].isna().all()}
     return pd.DataFrame({**columns, **further}, index=data.index)
 
 
-def _in_schema(data: pd.DataFrame, name: str, kind: Any) -> Any:
+def _in_schema(values: ExtensionArray | None, rows: int, kind: Any) -> Any:
     """Return a column in its type; undefined values if the data lacks it."""
-    if name not in data:
-        return pd.Series(None, index=data.index, dtype=object).astype(kind)
-    return values if (values := data[name]).dtype.name == kind else values.astype(kind)
+    if values is None:
+        return pd.array([None] * rows, dtype=kind)
+    return values if values.dtype.name == kind else values.astype(kind)
 
 
-def _further(values: pd.Series) -> Any:
+def _further(values: ExtensionArray) -> Any:
     """Return a column outside the schema, in a type that depends only on its values."""
-    kinds = {type(value) for value in values.dropna().tolist()}
+    if (kind_of_all := OF_DTYPE.get(values.dtype.name)) is not None:
+        return values if values.dtype.name == kind_of_all else values.astype(kind_of_all)
+    kinds = {type(value) for value in values[~values.isna()].tolist()}
     text = kinds <= {str, bool, int, float}
     kind: Any = FLAG if kinds == {bool} else NUMBER if kinds <= {int, float} else TEXT if text else object
-    return (values.map(_text, na_action="ignore") if kind == TEXT else values).astype(kind)
+    return (pd.Series(values).map(_text, na_action="ignore") if kind == TEXT else pd.Series(values)).astype(kind).array
 
 
 def _text(value: Any) -> str:

@@ -36,6 +36,8 @@ def seconds_of(time: "pd.Timestamp | None") -> float | None:
 
 
 def _datetimes(seconds: "pd.Series[float]") -> pd.Series:
-    known = seconds.abs() < LATEST  # False where it is missing
-    rounded = (seconds.where(known, 0.0) * MICROSECONDS).round().astype("int64")
-    return rounded.astype("datetime64[us]").where(known).dt.tz_localize("UTC")
+    values = seconds.to_numpy(dtype=np.float64, na_value=np.nan)
+    known = np.abs(values) < LATEST  # False where it is missing
+    times = (np.where(known, values, 0.0) * MICROSECONDS).round().astype(np.int64).astype("datetime64[us]")
+    times[~known] = np.datetime64("NaT")
+    return pd.Series(times, index=seconds.index).dt.tz_localize("UTC")
