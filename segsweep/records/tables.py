@@ -22,7 +22,7 @@ NULLABLE = {
     pa.bool_(): pd.BooleanDtype(),
 }
 # types of further columns, by the types in which they are read
-OF_DTYPE: dict[str, Any] = {TEXT: TEXT, FLAG: FLAG, "bool": FLAG, NUMBER: NUMBER, INTEGER: NUMBER, "int64": NUMBER}
+OF_DTYPE: dict[str, Any] = {TEXT: TEXT, "str": TEXT, FLAG: FLAG, "bool": FLAG, NUMBER: NUMBER, INTEGER: NUMBER, "int64": NUMBER}
 FAMILIES = ({pa.null(), pa.int64(), pa.float64()}, {pa.null(), pa.string(), pa.large_string()})  # compatible types
 
 
@@ -114,22 +114,24 @@ def typed(table: str, data: pd.DataFrame) -> pd.DataFrame:
     if dict(zip(names, (kind.name for kind in data.dtypes), strict=True)) == schema and names == list(schema):
         return data
     given = {name: data[name].array for name in names}  # arrays have no index, which would be compared with that of `data`
-    columns = {name: _in_schema(given.get(name), len(data), kind) for name, kind in schema.items()}
+    lacking = {kind: _undefined(len(data), kind) for kind in set(schema.values())}
+    columns = {name: _in_type(given[name], kind) if name in given else lacking[kind] for name, kind in schema.items()}
     further = {name: _further(given[name]) for name in sorted(given.keys() - schema) if not given[name].isna().all()}
     return pd.DataFrame({**columns, **further}, index=data.index)
 
 
-def _in_schema(values: ExtensionArray | None, rows: int, kind: Any) -> Any:
-    """Return a column in its type; undefined values if the data lacks it."""
-    if values is None:
-        return pd.array([None] * rows, dtype=kind)
+def _undefined(rows: int, kind: Any) -> Any:
+    return pd.array([None] * rows, dtype=kind)
+
+
+def _in_type(values: Any, kind: Any) -> Any:
     return values if values.dtype.name == kind else values.astype(kind)
 
 
 def _further(values: ExtensionArray) -> Any:
     """Return a column outside the schema, in a type that depends only on its values."""
     if (kind_of_all := OF_DTYPE.get(values.dtype.name)) is not None:
-        return values if values.dtype.name == kind_of_all else values.astype(kind_of_all)
+        return _in_type(values, kind_of_all)
     kinds = {type(value) for value in values[~values.isna()].tolist()}
     text = kinds <= {str, bool, int, float}
     kind: Any = FLAG if kinds == {bool} else NUMBER if kinds <= {int, float} else TEXT if text else object

@@ -128,3 +128,11 @@ def test_a_column_with_text_in_one_table_is_text_in_all():
     assert data["mix"].tolist()[:2] == ["1.5", "x"]
     assert data["whole"].tolist()[1] == 2
     assert data[["mix", "whole"]].isna().to_numpy().tolist() == [[False, True], [False, False], [True, True]]
+
+
+def test_columns_that_the_rows_lack_are_independent():
+    """A value that is set in one of them does not appear in another column of the same type."""
+    data = frame("epochs", [{"trial_id": "a", "epoch": 1}])
+    data.loc[0, ["val_iou", "phase", "steps"]] = [0.5, "tune", 3]
+    same_types = data[["val_loss", "val_dice", "study", "micro_batch"]]
+    assert same_types.isna().all(axis=None)
