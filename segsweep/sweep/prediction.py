@@ -17,7 +17,7 @@ from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TrialTask
 from segsweep.training.speed_key import SpeedKey
 
-START_SECONDS = {"ray": 7.0}  # of a worker's process with its imports, measured on 2 idle cores; used until a run is known
+START_SECONDS = {"ray": 14.0}  # of workers' processes with their imports on 2 cores, until a run is known: measured
 MEMORY_FACTOR = 1.3  # factor within which peaks of memory lie
 DISK_FACTOR = 1.15
 PREDICTION_BYTES, PIXELS_PER_BYTE = 250, 30  # of a stored prediction: measured at 48 px

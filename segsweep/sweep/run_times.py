@@ -104,8 +104,8 @@ def run_times(records: Records, planner: Planner, costs: CostModel, since: float
             runs[key].append(run)
     found = {key.text: _times(of_key, since, costs) for key, of_key in runs.items()}
     shares = _tuning_share(ended["trials"], planner.plan, costs, since)
-    scores = _scores(ended["scores"], share_of_core(ended, records, costs) or 1.0, planner, costs)
-    return Timings({}, found, shares, _start(ended, since, runner), scores)
+    share = share_of_core(ended, records, costs) or 1.0
+    return Timings({}, found, shares, _start(ended, since, share, runner), _scores(ended["scores"], share, planner, costs))
 
 
 def _keyed(ended: Ended, planner: Planner, costs: CostModel) -> Iterator[tuple[SpeedKey, Mapping[Any, Any], Length, int]]:
@@ -197,7 +197,7 @@ def _scores(scores: pd.DataFrame, share: float, planner: Planner, costs: CostMod
     return {key: median(values) for key, values in found.items()}
 
 
-def _start(ended: Ended, since: float, runner: str) -> dict[str, float]:
-    """Return the seconds from the announcement of a run to its first task, by the name of the runner."""
+def _start(ended: Ended, since: float, share: float, runner: str) -> dict[str, float]:
+    """Return the seconds from the announcement of a run to its first task, times the share of a core, by the runner's name."""
     first = min((rows["started_at"].min() for rows in ended.values() if len(rows)), default=None)
-    return {} if first is None else {runner: max(0.0, first.timestamp() - since)}
+    return {} if first is None else {runner: share * max(0.0, first.timestamp() - since)}
