@@ -37,13 +37,18 @@ def measured(records: Records) -> pd.DataFrame:
 
 @pytest.mark.timeout(180)  # the first test also waits for shared fixtures: a cluster, the reference study
 class RunnerContract:
-    """Tests of whole studies. `options` are the arguments of `segsweep.run` that choose the runner."""
+    """Tests of whole studies.
+
+    `options` are the arguments of `segsweep.run` that choose the runner. `one_worker` are further arguments for studies whose
+    claim needs no second worker: on Ray each worker imports libraries for seconds.
+    """
 
     options: ClassVar[dict[str, Any]]
+    one_worker: ClassVar[dict[str, Any]] = {}
 
     def run(self, study: Study, folder: Path, **more: Any) -> Records:
         """Run a study in a folder, with one thread per worker, and return its records."""
-        return segsweep.run(study, out=folder / "runs", device="cpu", threads=1, **self.options, **more)
+        return segsweep.run(study, out=folder / "runs", device="cpu", threads=1, **{**self.options, **more})
 
     def test_every_trial_runs_once_with_the_same_numbers(self, finished: Path, tiny_study: Study, tmp_path: Path) -> None:
         """Every number equals that of a single process to the last bit, and no checkpoints remain.
@@ -74,18 +79,18 @@ class RunnerContract:
         """A trial with a broken loss fails with its reason and the others finish; a retry runs only the failed ones."""
         fixed = {**tiny_study.fixed, "optimizer": "adamw", "weight_decay": 1e3, "epochs": 4}
         study = replace(tiny_study, compare={"learning_rate": [1e-3, 99.0]}, tune={}, fixed=fixed, seeds=1)
-        trials = self.run(study, tmp_path).trials
+        trials = self.run(study, tmp_path, **self.one_worker).trials
         assert dict(zip(trials["learning_rate"], trials["status"], strict=True)) == {1e-3: "finished", 99.0: "failed"}
         assert trials.loc[trials["status"] == "failed", "error"].str.contains("loss is").all()
         assert (self.run(study, tmp_path).trials["starts"] == 1).all()
-        again = self.run(study, tmp_path, retry_failed=True).trials.set_index("trial_id")
+        again = self.run(study, tmp_path, retry_failed=True, **self.one_worker).trials.set_index("trial_id")
         before = trials.set_index("trial_id").loc[again.index]
         assert ((again["started_at"] > before["started_at"]) == (before["status"] == "failed")).all()
 
     def test_a_stopped_trial_has_no_further_epoch(self, tiny_study: Study, tmp_path: Path) -> None:
         """An early-stopping rule stops some trials after their first epoch, and every cell has its confirmed runs."""
         study = replace(tiny_study, compare={"source": ["random"]}, trials_per_cell=4, early_stopping=PerCellASHA(1, 2))
-        records = self.run(study, tmp_path)
+        records = self.run(study, tmp_path, **self.one_worker)
         stopped = records.trials[records.trials["status"] == "stopped"]
         assert len(stopped) >= 1
         assert (stopped["epochs_run"] == 1).all()
@@ -100,7 +105,7 @@ class RunnerContract:
         """Trials that pause after an epoch free their worker, resume from their checkpoint, and run no epoch twice."""
         monkeypatch.setattr(early_stopping, "RULES", {PerCellASHA: PauseOnce})
         study = replace(tiny_study, compare={**tiny_study.grids[0], "freeze": ("none",)}, early_stopping=PerCellASHA())
-        found, reference = self.run(study, tmp_path), measured(load(finished / "runs" / "tiny"))
+        found, reference = self.run(study, tmp_path, **self.one_worker), measured(load(finished / "runs" / "tiny"))
         numbers = measured(found)
         assert len(numbers) == 8
         pd.testing.assert_frame_equal(numbers, reference.loc[numbers.index], check_exact=True)

@@ -107,9 +107,11 @@ def test_own_objects_reach_the_workers(script: Callable[..., Script]) -> None:
     """A study with user-defined datasets, architecture, loss and method gives the same numbers on Ray as in one process."""
     own = script()
     own.path.write_text(OWN)
-    own.run("--max-concurrent", "2")
+    drivers = [own.start("--max-concurrent", "1"), own.start("--runner", "inline", "--out", "inline/runs")]
+    for driver in drivers:
+        _, errors = driver.communicate(timeout=120)
+        assert driver.returncode == 0, errors
     found = load(own.records)
-    own.run("--runner", "inline", "--out", "inline/runs")
     inline = load(own.path.parent / "inline" / "runs" / "tiny")
     columns = ["trial_id", "train_loss", "val_loss", "test_iou", "test_loss", "source_hash"]
     assert (found.trials["status"] == "finished").all()
