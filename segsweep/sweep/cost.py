@@ -98,7 +98,7 @@ class CostModel:
         """Return the seconds of a task on one worker with their range; those of a tuning trial as early stopping shortens it."""
         key = self.key(task)
         found = Estimate.within(self.seconds(task), 1.0 if key is None else self.speeds.of(key).factor)
-        return found * self.tuning_share if getattr(task.spec, "phase", None) == "tune" else found
+        return found * self.tuning_share if getattr(task.spec, "phase", None) in ("tune", "search") else found
 
     @cached_property
     def tuning_share(self) -> Estimate:
@@ -115,9 +115,15 @@ class CostModel:
             if recorded is not None and is_current(recorded.at):
                 high = min(1.0, recorded.share * RECORDED_SHARE) if key == of_equal_ranges else 1.0
                 return Estimate(recorded.share / RECORDED_SHARE, recorded.share, high)
-        best = 1 / len(self._plan.cells[0].tuning)  # at least one trial of a cell runs all epochs
+        best = 1 / self._compared_trials  # at least one of the compared trials runs all epochs
         rest = (1 - best) * RULE_SHARES.get(type(rule), 1.0)
         return Estimate(best + UNSTOPPED * rest, best + rest, 1.0)
+
+    @property
+    def _compared_trials(self) -> int:
+        """The number of trials that early stopping compares: those of a cell, or of the whole search."""
+        search = self._plan.study.search
+        return len(self._plan.cells[0].tuning) if search is None else search.trials
 
     @property
     def share_keys(self) -> tuple[str, str]:
@@ -126,7 +132,7 @@ class CostModel:
         Both have the rule, the trials of a cell and the results of a trial. Narrower ranges stop fewer trials.
         """
         study, cell = self._plan.study, self._plan.cells[0]
-        any_range = f"{study.early_stopping}, {len(cell.tuning)} trials, {cell.settings.results} results"
+        any_range = f"{study.early_stopping}, {self._compared_trials} trials, {cell.settings.results} results"
         return f"{any_range}, {dict(study.tune)}", any_range
 
     # --- Keys and sizes ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from segsweep.config.settings import Settings
-from segsweep.config.work import StageSpec
+from segsweep.config.study import TUNING_SEED
+from segsweep.config.work import Phase, StageSpec
 from segsweep.sweep.catalog import Catalog
 from segsweep.sweep.cost import CostModel
 from segsweep.sweep.estimate import Estimate
@@ -22,6 +23,7 @@ MEMORY_FACTOR = 1.3  # factor within which peaks of memory lie
 DISK_FACTOR = 1.15
 PREDICTION_BYTES, PIXELS_PER_BYTE = 250, 30  # of a stored prediction: measured at 48 px
 EXAMPLE_BYTES_PER_PIXEL = 15  # six test images with masks, as PNG
+SEARCH = "search"  # name of the only row of a search
 PREPARED_BYTES_PER_PIXEL = 4  # three channels and a mask
 
 
@@ -113,6 +115,8 @@ def predict(
     of_cells: dict[str, list[Task]] = {name: [] for name in planner.plan.names}
     for cell, tasks in left:
         of_cells[cell.name] += tasks
+    if planner.plan.study.search is not None:
+        of_cells = {SEARCH: [task for _, tasks in left for task in tasks]}
     stages: list[Task] = [StageTask(spec) for spec in planner.missing_stages() if spec.stage.dataset is not None]
     scores = [task for task, done in planner.all_scores() if not done]
     cells = tuple(_price(name, tasks, costs) for name, tasks in of_cells.items())
@@ -138,6 +142,8 @@ def predict(
 
 def _left(planner: Planner) -> list[tuple[Cell, list[Task]]]:
     """Return the trials of each cell that have not ended. A tuning trial that cells share counts for the first one."""
+    if planner.plan.study.search is not None:
+        return _left_of_search(planner)
     found, seen = [], set[str]()
     for cell in planner.plan.cells:
         ended, choice = planner.ended(cell), planner.choices.get(cell.key)
@@ -146,6 +152,22 @@ def _left(planner: Planner) -> list[tuple[Cell, list[Task]]]:
         known = [TrialTask(trial) for trial in trials if trial.phase == "confirm" or trial.trial_id not in seen]
         seen |= {trial.trial_id for trial in cell.tuning}
         found.append((cell, list[Task](known)))
+    return found
+
+
+def _left_of_search(planner: Planner) -> list[tuple[Cell, list[Task]]]:
+    """Return the trials and confirmed runs that a search has left, divided over all cells: which they will be is not known."""
+    plan, cells = planner.plan, planner.plan.cells
+    confirmed = [trial for choice in planner.choices.values() for trial in choice.confirm]
+    ended = {trial for cell in cells for trial in planner.ended(cell)}
+    searched = plan.tuning_trials - sum(trial.trial_id in ended for cell in cells for trial in cell.tuning)
+    to_confirm = plan.confirmation_trials - sum(trial.trial_id in ended for trial in confirmed)
+    found: list[tuple[Cell, list[Task]]] = [(cell, []) for cell in cells]
+    phases: list[tuple[Phase, int]] = [("search", searched), ("confirm", to_confirm)]
+    for phase, count in phases:
+        for number in range(count):
+            cell, tasks = found[number % len(cells)]
+            tasks.append(TrialTask(cell.trial(phase, cell.settings, TUNING_SEED + (phase == "confirm"), number)))
     return found
 
 
@@ -201,7 +223,7 @@ def _finish(planner: Planner, costs: CostModel, left: list[tuple[Cell, list[Task
 def _path(planner: Planner, costs: CostModel, cell: Cell, tasks: list[Task]) -> Estimate:
     """Return the time of the longest sequence of tasks of a cell: its stages, one tuning trial, one confirmed run."""
     unbuilt = planner.unbuilt(_stages(cell))
-    of_phase = [[task for task in tasks if task.spec.phase == phase][:1] for phase in ("tune", "confirm")]
+    of_phase = [[task for task in tasks if (task.spec.phase == "confirm") == last][:1] for last in (False, True)]
     return Estimate.total(map(costs.estimate, [*map(StageTask, unbuilt), *of_phase[0], *of_phase[1]]))
 
 
