@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from segsweep.config import Study
+from segsweep.config import Search, Study
 from segsweep.records import Records, load
 from segsweep.records.start_prediction import StartPrediction
 from segsweep.store.contents import SPEEDS
@@ -172,3 +172,14 @@ def test_the_error_of_a_prediction_is_stated_with_the_share_of_the_cores() -> No
     assert StartPrediction.of_start({"prediction": calm.facts["prediction"]}) == calm
     assert StartPrediction.of_start({}) is None
     assert StartPrediction.of_start({"prediction": {"later": 1}}) is None
+
+
+def test_a_search_is_priced_by_its_trials_and_confirmed_runs(tiny_study: Study, tmp_path: Path) -> None:
+    """Which cells a search will suggest is not known, so its row has the mean price of a trial in the cells."""
+    search = replace(tiny_study, search=Search(trials=6, confirm=2))
+    with session_of(search, tmp_path) as session:
+        found = prediction(session)
+        assert [(price.name, price.tasks) for price in found.cells] == [("search", 6 + 2 * tiny_study.seeds)]
+        assert (
+            found.device_seconds.low <= session.costs.total(session.planner.missing_stages()) <= 1.5 * found.device_seconds.high
+        )
