@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from segsweep.records.reader import load
 from segsweep.records.start_prediction import StartPrediction
 from segsweep.sweep.estimate import Estimate
+from segsweep.sweep.outage import retrying
 from segsweep.sweep.prediction import Prediction
 from segsweep.sweep.run_times import device_seconds, ended_since, run_times, share_of_core
 from segsweep.sweep.session import Session
@@ -26,7 +27,7 @@ class Outcome:
         finish = prediction.finish_seconds + Estimate.exact(prediction.start_seconds)
         work = prediction.device_seconds.expected
         predicted = StartPrediction(finish.low, finish.expected, finish.high, work)
-        session.run_state.writer.add_to_start(predicted.facts)
+        _add_to_start(session, predicted)
         return cls(predicted, time.time(), time.monotonic())
 
     def end(self, session: Session) -> str:
@@ -42,5 +43,10 @@ class Outcome:
             took_device_seconds=device_seconds(ended),
             cpu_share=share_of_core(ended, records, costs),
         )
-        session.run_state.writer.add_to_start(found.facts)
+        _add_to_start(session, found)
         return found.sentence
+
+
+def _add_to_start(session: Session, predicted: StartPrediction) -> None:
+    """Record a prediction among the facts of the present start; wait while records cannot be written."""
+    retrying(session.run_state.writer, session.run_state.outage).add_to_start(predicted.facts)
