@@ -7,7 +7,7 @@ from segsweep.durations import readable_seconds
 from segsweep.sweep.estimate import Estimate
 from segsweep.sweep.prediction import Prediction, Price
 
-WIDTH, GAP = 80, 2
+WIDTH, GAP, LEAST_NAME = 80, 2, 12
 HEADER = ("tasks", "time", "range", "memory", "disk")
 BUSY = 0.9  # below this share of a core, the machine is busy
 
@@ -32,9 +32,9 @@ def prediction_lines(predicted: Prediction, runs_on: str) -> Iterator[str]:
     axes = " ".join(part.partition("=")[0] for part in predicted.cells[0].name.split())
     rows = [(axes, HEADER), *((_values(price.name), _numbers(price)) for price in prices)]
     widths = [max(len(numbers[column]) for _, numbers in rows) for column in range(len(HEADER))]
-    width = min(max(len(name) for name, _ in rows), WIDTH - sum(widths) - GAP * len(widths))
+    width = max(LEAST_NAME, min(max(len(name) for name, _ in rows), WIDTH - sum(widths) - GAP * len(widths)))
     for name, numbers in rows:
-        *above, last = textwrap.wrap(name, width, subsequent_indent="  ", break_on_hyphens=False)
+        *above, last = textwrap.wrap(name, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
         yield from above
         yield (" " * GAP).join([last.ljust(width), *(text.rjust(size) for text, size in zip(numbers, widths, strict=True))])
 

@@ -64,6 +64,7 @@ def _measure(key: SpeedKey, count: int, device: Device) -> Probe:
     load, base = load_per_core(), 0 if device.cuda else resident_bytes()
     forget_peak()
     if device.cuda:
+        torch.cuda.empty_cache()  # what earlier work reserved would count
         torch.cuda.reset_peak_memory_stats(device.torch)
     start = time.perf_counter()
     work = (_pretraining if is_self_supervised(key.policy) else _segmentation)(key, count, device)

@@ -92,6 +92,16 @@ def test_the_totals_are_the_sums_of_the_cells(tiny_study: Study, tmp_path: Path)
     assert lines[-1].split()[:2] == ["sources", "1"]
 
 
+@pytest.mark.parametrize("name", ["", "source=" + 90 * "x", "a study of one cell"])
+def test_any_name_of_a_cell_fits_the_table(tiny_study: Study, tmp_path: Path, name: str) -> None:
+    """A cell without a name, one with a name longer than a line, and one without axes have a row of at most 80 columns."""
+    with session_of(tiny_study, tmp_path) as session:
+        found = prediction(session)
+    lines = list(prediction_lines(replace(found, cells=(replace(found.cells[0], name=name),)), "cpu x1"))
+    assert max(map(len, lines)) <= 80
+    assert sum(line.split()[-1] in ("kB", "MB") for line in lines if line.strip()) >= 2
+
+
 def test_more_workers_end_no_sooner_than_the_longest_chain(tiny_study: Study, tmp_path: Path) -> None:
     """Two workers halve the time; a thousand still wait for a source, then a tuning trial, then a confirmed run."""
     with session_of(tiny_study, tmp_path) as session:
