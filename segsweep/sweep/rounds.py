@@ -63,8 +63,8 @@ class Rounds:
     sources have several models), on all folds. A round starts the combinations with the greatest scatter of validation readings
     first.
 
-    A further point is released only when every cell has started the ones before, and a seed beyond the least share only when
-    every cell has the ones before. So the numbers of two cells differ by one at most.
+    A further point is released only when every cell has started the ones before, and a seed only when the seeds before are
+    released for every cell. So the numbers of two cells differ by one at most.
 
     `closed_at` is the number of points from which an earlier start chose settings, if this start must keep to it. `points` is the
     number of points released so far.
@@ -179,15 +179,13 @@ class Rounds:
             while self._released[name] < self._rounds and self._has_chosen(cells) and not self._next_runs(name, cells):
                 self._released[name] += 1  # earlier starts have done this round
         lowest = min((self._released[name] for name in of_names), default=0)
-        ready = [name for name in of_names if self._released[name] < self._rounds and self._has_chosen(of_names[name])]
-        ranks = {name: (self._released[name], -self._spread(of_names[name])) for name in ready}
-        for name in sorted(ready, key=ranks.__getitem__):  # stable: ties in the order of the declaration
+        ready = [name for name in of_names if self._released[name] == lowest < self._rounds and self._has_chosen(of_names[name])]
+        for name in sorted(ready, key=lambda name: -self._spread(of_names[name])):  # stable: ties in the declaration's order
             runs = self._next_runs(name, of_names[name])
-            if self._released[name] == lowest or self._may_lead(self._released[name] + 1, workers):
-                longest = max(self._seconds_with_stages([run]) for run in runs)
-                if self.ledger.allows(self._seconds_with_stages(runs), longest, workers):
-                    self._released[name] += 1
-                    return MoreSeeds(tuple(runs))
+            longest = max(self._seconds_with_stages([run]) for run in runs)
+            if self.ledger.allows(self._seconds_with_stages(runs), longest, workers):
+                self._released[name] += 1
+                return MoreSeeds(tuple(runs))
         return None
 
     @property
@@ -207,11 +205,6 @@ class Rounds:
     def _confirm(self, cell: Cell) -> tuple[Trial, ...]:
         choice = self._states[cell.key].choice
         return choice.confirm if choice is not None else ()
-
-    def _may_lead(self, rounds: int, workers: int) -> bool:
-        """Return whether a combination may get a round before others have the one before: all of them will get it."""
-        share = Share(self.points, rounds * self.step)
-        return share.seeds <= self.least.seeds and self.fits(share, workers)
 
     def _spread(self, cells: Iterable[Cell]) -> float:
         """Return the standard deviation of the validation readings of a combination's confirmed runs, the mean over its folds.

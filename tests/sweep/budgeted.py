@@ -50,7 +50,8 @@ def price(task: Task) -> float:
 class BudgetedRun:
     """A simulated run of a study within limits, on some workers.
 
-    Each task takes between `1 - error` and `1 + error` times its predicted duration, multiplied by `slowness`.
+    Each task takes between `1 - error` and `1 + error` times its predicted duration, multiplied by `slowness`; stages also by
+    `stage_slowness`, confirmed runs by `confirm_slowness`.
     """
 
     study: Study
@@ -58,6 +59,8 @@ class BudgetedRun:
     workers: int = 1
     error: float = 0.3
     slowness: float = 1.0
+    stage_slowness: float = 1.0
+    confirm_slowness: float = 1.0
     seed: int = 0
     resume: ResumeState | None = None
     spent: float = 0.0
@@ -85,7 +88,9 @@ class BudgetedRun:
     def seconds(self, task: Task) -> float:
         """Return the true duration of a task."""
         chance = random.Random(f"{self.seed} {task.identity}")
-        return price(task) * self.slowness * chance.uniform(1 - self.error, 1 + self.error)
+        is_confirmed = task.kind == TRIAL and task.spec.phase == "confirm"
+        kind = self.stage_slowness if task.results is None else self.confirm_slowness if is_confirmed else 1.0
+        return price(task) * self.slowness * kind * chance.uniform(1 - self.error, 1 + self.error)
 
     def val_iou(self, trial: Trial, epoch: int) -> float:
         """Return a reading that depends on the learning rate, the cell and the seed."""

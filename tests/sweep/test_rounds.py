@@ -88,6 +88,33 @@ def test_measured_times_change_what_is_released(slowness: float) -> None:
     assert run.device_seconds <= budget + 2 * TRIAL_SECONDS
 
 
+@pytest.mark.parametrize("workers", [4, 16])
+def test_a_further_point_waits_until_every_cell_has_started_the_ones_before(workers: int) -> None:
+    """While sources are built, cells without a source do not run ahead, and tuning does not close before the sources exist."""
+    run = BudgetedRun(GRID, Limits(0.9 * PRICE), workers, stage_slowness=3.0).run()
+    assert run.share().points >= 5
+    begun: dict[str, int] = dict.fromkeys((cell.key for cell in run.planner.plan.cells), 0)
+    for _, task in run.started:
+        if task.kind == "trial" and task.spec.phase == "tune":
+            begun[task.spec.cell] += 1
+            assert begun[task.spec.cell] <= max(3, min(begun.values()) + 1)
+
+
+def test_points_do_not_take_the_time_of_the_last_seeds() -> None:
+    """With 87 % of the price, each cell has six points and three seeds; a seventh point would leave cells with two."""
+    run = BudgetedRun(GRID, Limits(0.87 * PRICE), error=0.0).run()
+    assert run.share() == Share(6, 3)
+
+
+@pytest.mark.parametrize("workers", [1, 16, 64])
+def test_no_cell_gets_a_second_seed_at_the_expense_of_the_first_of_another(workers: int) -> None:
+    """Even if confirmed runs take four times as long as predicted, cells differ by one seed at most."""
+    run = BudgetedRun(GRID, Limits(0.6 * PRICE), workers, confirm_slowness=4.0).run()
+    assert run.share().seeds < 2
+    assert max(run.trials("confirm").values()) > 0
+    assert differs_by(run.trials("confirm")) <= 1
+
+
 @pytest.mark.parametrize("percent", [60, 80])
 def test_the_same_study_without_a_budget_ends_with_the_full_result(percent: int) -> None:
     """Continuing without a budget repeats no trial, and chooses in every cell what the study chooses that never had one."""
@@ -110,6 +137,21 @@ def test_the_same_budget_again_starts_nothing() -> None:
     assert again.started == []
     assert again.planner.choices == first.planner.choices
     assert again.share() == first.share()
+
+
+def test_a_restart_does_not_tune_further_points_because_it_expects_shorter_trials() -> None:
+    """Trials were slower than predicted, which the next start does not know: it still keeps to the settings that are chosen."""
+    limits = Limits(PRICE)
+    whole = BudgetedRun(GRID, limits, slowness=1.7).run()
+    points, chosen_at = (
+        whole.share().points,
+        next(at for at, task in whole.started if getattr(task.spec, "phase", "") == "confirm"),
+    )
+    first = BudgetedRun(GRID, limits, slowness=1.7).run(until_seconds=chosen_at + 1)
+    spent = sum(first.seconds(task) for _, task in first.started)
+    again = BudgetedRun(GRID, limits, slowness=1.7, resume=first.state(), spent=spent, closed_at=points, built=first.built).run()
+    assert again.share().points == points
+    assert again.planner.choices == whole.planner.choices
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
