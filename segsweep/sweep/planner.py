@@ -118,6 +118,7 @@ class Planner:
 
         If nothing runs, None means that the study is `done`, or that another run is building an artifact that this one needs.
         """
+        self._suggest()  # first, because a trial starts before the scores of sources
         assignment = self._schedule.next(self.workers)
         # a stage from another run can complete a source choice, which adds trials; so does a search
         while (self._settle() or (assignment is None and self._suggest())) and assignment is None:

@@ -66,9 +66,8 @@ def run(
     """
     for name in options:
         if name not in Options.__dataclass_fields__:
-            raise unknown(
-                "run", name, [*("data", "out", "store", "retry_failed", "fork", "mirror"), *Options.__dataclass_fields__]
-            )
+            names = [*("data", "out", "store", "retry_failed", "fork", "mirror"), *Options.__dataclass_fields__]
+            raise unknown("run", name, names, "help(segsweep.run)")
     folders = Folders.make(out, store, _data_texts(data))
     if fork is not None:
         folders, study = folders.forked(study, fork)

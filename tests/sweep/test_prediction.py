@@ -190,6 +190,4 @@ def test_a_search_is_priced_by_its_trials_and_confirmed_runs(tiny_study: Study, 
     with session_of(search, tmp_path) as session:
         found = prediction(session)
         assert [(price.name, price.tasks) for price in found.cells] == [("search", 6 + 2 * tiny_study.seeds)]
-        assert (
-            found.device_seconds.low <= session.costs.total(session.planner.missing_stages()) <= 1.5 * found.device_seconds.high
-        )
+        assert found.cells[0].seconds.expected == pytest.approx(session.costs.total([]), rel=0.3)  # other cells, equal counts
