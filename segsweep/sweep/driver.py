@@ -149,6 +149,7 @@ class Driver:
         """Postpone a task that a fault of the environment blocks. It keeps its checkpoints and does not fail."""
         seconds = self.outage.back_off(task.identity, fault)
         self._write_interrupted(task, str(fault))
+        self.planner.postponed(task)
         self._postponed.append((time.monotonic() + seconds, task))
         return False
 

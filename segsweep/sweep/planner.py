@@ -131,6 +131,10 @@ class Planner:
         """Note that a worker begins a task that `next` has returned; until then its time does not count."""
         self._ledger.start(task)
 
+    def postponed(self, task: Task) -> None:
+        """Note that a task has left its worker and waits until `requeue`, which costs no device time."""
+        self._ledger.leave(task)
+
     @property
     def done(self) -> bool:
         """Whether the study is over: nothing runs, and no task is left that the budget still allows."""

@@ -19,14 +19,18 @@ from segsweep.store import folder
 from segsweep.store.faults import SPACE, Fault
 from segsweep.store.folder import FolderStore
 from segsweep.sweep import outage
+from segsweep.sweep.budget import Limits
 from segsweep.sweep.decisions import Verdict
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.driver import DEATHS, Driver
 from segsweep.sweep.execute import failure_of
+from segsweep.sweep.ledger import Ledger
 from segsweep.sweep.outage import Outage
 from segsweep.sweep.planner import Planner
 from segsweep.sweep.progress import LiveView, PlainView, View
+from segsweep.sweep.rounds import Budget
 from segsweep.sweep.rows import planned_rows
+from segsweep.sweep.simulated import Clock
 from segsweep.sweep.tally import EarlierProgress
 from segsweep.tasks.messages import Blocked, Body, BuiltElsewhere, Failed, Finished, Lost, Message, Started
 from segsweep.tasks.stage_task import STAGE, StageTask
@@ -273,6 +277,20 @@ def test_a_blocked_task_is_postponed_and_keeps_its_checkpoints(driver: Driver, m
     time.sleep(0.2)
     assert next_task(driver) == trial
     assert stage != trial
+
+
+def test_a_blocked_task_costs_no_device_time(driver: Driver) -> None:
+    """A night with a full disk does not use up a budget: time counts from the begin of a task to the fault."""
+    clock = Clock()
+    ledger = Ledger(Limits(1000.0), now=clock, passed=clock)
+    driver.planner = Planner(driver.planner.plan, nothing_built, budget=Budget(ledger))
+    stage = next_task(driver)
+    driver.begin(stage)
+    clock.seconds = 7.0
+    assert not handle(driver, stage, Blocked(Fault("No space left on device: /store", SPACE)))
+    clock.seconds = 30_000.0
+    assert ledger.spent == 7.0
+    assert ledger.committed == 0.0
 
 
 def test_other_tasks_run_while_one_is_blocked(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
