@@ -51,7 +51,7 @@ class BudgetedRun:
     """A simulated run of a study within limits, on some workers.
 
     Each task takes between `1 - error` and `1 + error` times its predicted duration, multiplied by `slowness`; stages also by
-    `stage_slowness`, confirmed runs by `confirm_slowness`.
+    `stage_slowness`, tuning trials after the third point by `late_slowness`, confirmed runs by `confirm_slowness`.
     """
 
     study: Study
@@ -60,6 +60,7 @@ class BudgetedRun:
     error: float = 0.3
     slowness: float = 1.0
     stage_slowness: float = 1.0
+    late_slowness: float = 1.0
     confirm_slowness: float = 1.0
     seed: int = 0
     resume: ResumeState | None = None
@@ -88,8 +89,10 @@ class BudgetedRun:
     def seconds(self, task: Task) -> float:
         """Return the true duration of a task."""
         chance = random.Random(f"{self.seed} {task.identity}")
-        is_confirmed = task.kind == TRIAL and task.spec.phase == "confirm"
-        kind = self.stage_slowness if task.results is None else self.confirm_slowness if is_confirmed else 1.0
+        kind = self.stage_slowness
+        if task.kind == TRIAL:
+            late = self.late_slowness if task.spec.point is not None and task.spec.point >= 3 else 1.0
+            kind = self.confirm_slowness if task.spec.phase == "confirm" else late
         return price(task) * self.slowness * kind * chance.uniform(1 - self.error, 1 + self.error)
 
     def val_iou(self, trial: Trial, epoch: int) -> float:

@@ -100,6 +100,16 @@ def test_a_further_point_waits_until_every_cell_has_started_the_ones_before(work
             assert begun[task.spec.cell] <= max(3, min(begun.values()) + 1)
 
 
+@pytest.mark.parametrize("workers", [1, 16])
+def test_a_point_that_only_some_cells_could_try_decides_nothing(workers: int) -> None:
+    """If the trials of the fourth point take eight times as long, the budget ends among them; all cells choose from three."""
+    run = BudgetedRun(GRID, Limits(0.75 * PRICE), workers, late_slowness=8.0).run()
+    assert differs_by(run.trials("tune")) == 1
+    assert len(run.planner.choices) == 36
+    assert all(choice.trial.point < 3 for choice in run.planner.choices.values())
+    assert differs_by(run.trials("confirm")) <= 1
+
+
 def test_points_do_not_take_the_time_of_the_last_seeds() -> None:
     """With 87 % of the price, each cell has six points and three seeds; a seventh point would leave cells with two."""
     run = BudgetedRun(GRID, Limits(0.87 * PRICE), error=0.0).run()
