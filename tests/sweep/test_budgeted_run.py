@@ -89,6 +89,10 @@ def test_a_budget_ends_a_study_that_continues_to_the_full_result(study: Study, t
     records = run(study, tmp_path / "budgeted", 18)
     assert counts(records) == {"tune": [5, 5], "confirm": [2, 3]}
     assert CLOCK.seconds == 18 * SECONDS
+    assert records.trials.loc[records.trials["status"] == "not_run", "phase"].value_counts().to_dict() == {
+        "tune": 6,
+        "confirm": 1,
+    }
     assert LEFT_OUT in " ".join(table_text(records).split())
     assert LEFT_OUT in study_page(records)
     status = read_status(records.folder)
