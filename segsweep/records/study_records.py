@@ -165,8 +165,8 @@ def _with_plan(trials: pd.DataFrame, plan: pd.DataFrame | None, plan_status: Pla
         cells = [plan_status.cells.get(trial, cell) for trial, cell in zip(trials["trial_id"], trials["cell"], strict=True)]
         trials = trials.assign(cell=pd.Series(cells, dtype="string"))
         parts = ["cell", "phase", "seed", *(["fold"] if "fold" in plan else [])]  # older plans have no folds
-        chosen = _among(trials["trial_id"], plan_status.chosen) & (trials["phase"] == "confirm")
-        confirmed = set(_row_keys(trials.loc[chosen, parts], parts))
+        confirm_runs = trials[trials["phase"] == "confirm"]
+        confirmed = set(_row_keys(confirm_runs.loc[_among(confirm_runs["trial_id"], plan_status.chosen), parts], parts))
         run = set(trials["trial_id"])
         keys = zip(plan["trial_id"], _row_keys(plan, parts), strict=True)
         missing = [trial not in run and key not in confirmed for trial, key in keys]
