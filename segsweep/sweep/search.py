@@ -23,7 +23,7 @@ from segsweep.sweep.search_space import OutsideError, SearchSpace, known_values
 from segsweep.sweep.search_stopping import SharedStopping
 
 POOL = "search"  # key under which all trials of a search are compared
-REDRAWN = 50  # suggestions that repeat a known trial before a search ends: its space is exhausted
+SAMPLED, DRAWN = 5, 200  # suggestions of the sampler, then at random, that repeat a known trial before the search ends
 Recorded = Mapping[str, Any]  # a row of the trials table
 
 
@@ -97,11 +97,11 @@ class SearchRun:
         return self.is_begun and self._left > 0 and self.state.open < workers
 
     def next(self) -> Trial | None:
-        """Return a new trial; None if the search is exhausted, because the sampler suggests only known trials."""
+        """Return a new trial; None if the search is exhausted: the sampler, and then chance, suggest only known trials."""
         number = next(number for number in count() if number not in self._trials)
         known = self._known()
-        for attempt in range(REDRAWN):
-            sampler = self._search.sampler if attempt < REDRAWN // 2 else "random"
+        for attempt in range(SAMPLED + DRAWN):
+            sampler = self._search.sampler if attempt < SAMPLED else "random"
             cell, settings = suggest(self._space, known, sampler, seed_for("search", self._study, number, attempt))
             trial = cell.trial("search", settings, TUNING_SEED, number)
             if trial.trial_id not in self._observed:

@@ -47,8 +47,8 @@ NEAR = 0.01
 class Invented:
     """The scores of all settings of one invented study."""
 
-    def __init__(self, number: int, cells: int) -> None:
-        self._number, self._axes = number, SPACES[cells]
+    def __init__(self, number: int, cells: int, errors: float = 1.0) -> None:
+        self._number, self._axes, self._errors = number, SPACES[cells], errors
         rng, axes = np.random.default_rng(number), SPACES[cells]
         self._main = {
             axis: dict(zip(levels, rng.normal(0, EFFECTS[axis], len(levels)), strict=True)) for axis, levels in axes.items()
@@ -77,9 +77,9 @@ class Invented:
     def reading(self, trial: Trial, epoch: int) -> float:
         """Return the validation IoU of a trial after an epoch; equal for equal trials."""
         rng = np.random.default_rng([self._number, seed_for(trial.trial_id) % 2**32])
-        errors = rng.normal(0, READING, EPOCHS)
+        errors = rng.normal(0, self._errors * READING, EPOCHS)
         speed = 1.5 * 10 ** (0.3 * (math.log10(trial.settings.learning_rate) + 3))
-        found = self.score_of(trial) + rng.normal(0, TRIAL) - 0.3 / (1 + speed * epoch) + errors[epoch - 1]
+        found = self.score_of(trial) + rng.normal(0, self._errors * TRIAL) - 0.3 / (1 + speed * epoch) + errors[epoch - 1]
         return float(np.clip(found, 0, 1))
 
     def best_of_grid(self) -> float:
@@ -91,12 +91,16 @@ class Invented:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to choose a model. `trials` maps the number of cells to the number of trials of a search; None for the grid."""
+    """A way to choose a model. `trials` maps the number of cells to the number of trials of a search; None for the grid.
+
+    `errors` is a factor of the errors of readings and trials.
+    """
 
     name: str
     rule: EarlyStopping | None
     sampler: Sampler = "tpe"
     trials: Mapping[int, int] | None = None
+    errors: float = 1.0
 
 
 METHODS = (
@@ -106,6 +110,8 @@ METHODS = (
     Method("search random, racing", PerCellRacing(), "random", {12: 60, 44: 250}),
     Method("search tpe", None, "tpe", {12: 14, 44: 52}),
     Method("search random", None, "random", {12: 14, 44: 52}),
+    Method("errors / 4: grid, racing", PerCellRacing(), errors=0.25),
+    Method("errors / 4: tpe, racing", PerCellRacing(), "tpe", {12: 46, 44: 205}, errors=0.25),
 )
 
 
@@ -147,7 +153,7 @@ def found(number: int, cells: int, method: Method) -> tuple[float, int, int]:
 
     Its best setting is the confirmed one with the highest mean of its runs' last three readings.
     """
-    invented, built = Invented(number, cells), dict[str, str]()
+    invented, built = Invented(number, cells, method.errors), dict[str, str]()
     plan = make_plan(study_of(number, cells, method), lambda *parts: f"data {parts}")
     simulation = Simulation(Planner(plan, lambda _, key: built.get(key)), invented.reading, built=built)
     phases = [event.task.spec.phase for event in simulation.run() if event.what == "epoch"]
@@ -174,14 +180,19 @@ def outcome(cells: int, method: Method, studies: int) -> Outcome:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("cells", SPACES)
-def test_a_search_finds_a_better_setting_than_random_search_at_a_share_of_the_grid(cells: int) -> None:
-    """The default sampler with racing stays within 15 % of the grid's epochs and loses less than every random search."""
-    print(f"\n{cells} cells, {STUDIES[cells]} studies\n{'':24}near %  mean loss  95 % loss  epochs %  all %")
+def test_a_search_finds_what_the_grid_finds_at_a_share_of_its_epochs(cells: int) -> None:
+    """With 15 % of the grid's epochs, the default sampler and racing end about as often near the best as the whole grid does.
+
+    Errors of readings and trials keep the grid itself from its best setting in about a quarter of the studies. Without early
+    stopping, the same number of epochs is too few.
+    """
+    print(f"\n{cells} cells, {STUDIES[cells]} studies\n{'':26}near %  mean loss  95 % loss  epochs %  all %")
     outcomes = {}
     for method in METHODS:
         outcomes[method.name] = outcome(cells, method, STUDIES[cells])
-        print(f"{method.name:24}{outcomes[method.name]}", flush=True)
+        print(f"{method.name:26}{outcomes[method.name]}", flush=True)
     best = outcomes["search tpe, racing"]
     assert best.epochs <= 0.15
-    assert all(best.loss < each.loss for name, each in outcomes.items() if "random" in name)
-    assert best.near > max(each.near for name, each in outcomes.items() if "random" in name)
+    assert best.near >= outcomes["grid"].near - 0.1
+    assert best.near > max(outcomes[name].near for name in ("search tpe", "search random")) + 0.1
+    assert best.loss < outcomes["search random, racing"].loss

@@ -77,22 +77,23 @@ def test_a_trial_is_located_by_its_settings() -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
 def test_a_suggestion_is_repeated_by_its_seed_and_lies_in_the_space(
-    sampler: Sampler, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    sampler: Sampler, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Equal results and seeds give equal suggestions, without a warning or a line of Optuna's log."""
     space, known = space_of(), list[Observation]()
     with caplog.at_level(logging.DEBUG), warnings.catch_warnings():
         warnings.simplefilter("error")
-        for number in range(14):
+        for number in range(20):
             _, settings = suggest(space, known, sampler, number)
             assert suggest(space, known, sampler, number)[1] == settings
             decided = space.locate(settings.model_dump())[2]
             known.append(
                 Observation(decided, "finished" if number % 3 else "stopped", -abs(math.log10(settings.learning_rate) + 3))
             )
-        assert suggest(space, known, sampler, 15)[1] != suggest(space, known, sampler, 16)[1]
+        if sampler != "gp":  # it suggests the best point of its model, whatever the seed
+            assert suggest(space, known, sampler, 20)[1] != suggest(space, known, sampler, 21)[1]
     assert not caplog.records
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_failed_trials_repel_the_sampler() -> None:
