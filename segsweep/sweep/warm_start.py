@@ -39,13 +39,20 @@ def warm_start(plan: Plan, out: Path) -> tuple[list[Observation], list[str]]:
         inside = dict(_observations(records, trials, space))
         ended = int(records.all_trials["phase"].isin(EARLIER).sum())
         if not inside:
-            raise UserError(
-                f"warm start from {name}: none of its {ended} tuning trials has the target data, protocol, measure and settings "
-                "of this search; leave it out"
-            )
+            raise _useless(name, records, ended)
         lines.append(f"warm start from {name}: {len(inside)} of its {ended} tuning trials lie in the space of this search")
         found |= inside
     return list(found.values()), lines
+
+
+def _useless(name: str, records: Records, ended: int) -> UserError:
+    """Return the error for an earlier study of which no trial can be used."""
+    trials = records.all_trials
+    if "target_data" not in trials or trials["target_data"].isna().all():
+        why = "its records do not name their target's data, because an earlier version of segsweep wrote them"
+    else:
+        why = f"none of its {ended} tuning trials has the target data, protocol, measure and settings of this search"
+    return UserError(f"warm start from {name}: {why}; leave it out")
 
 
 def _folder(name: str, out: Path) -> Path:

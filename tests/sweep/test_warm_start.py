@@ -9,7 +9,7 @@ import pytest
 import segsweep
 from segsweep.cli.study_script import main
 from segsweep.config import LogUniform, Search, Study
-from segsweep.records import load
+from segsweep.records import Records, load
 
 OPTIONS = ("--runner", "inline", "--device", "cpu", "--threads", "1")
 
@@ -85,3 +85,18 @@ def test_an_unknown_earlier_study_is_refused(tiny_study: Study, tmp_path: Path, 
     code, text = plan(search_of(tiny_study), tmp_path, capsys)
     assert code == 2
     assert "warm start from tiny: no such study; name a study's folder, or one in" in text
+
+
+def test_records_of_an_earlier_version_are_refused_with_the_reason(
+    copy_of_finished: Path, tiny_study: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records without the key of their target's data cannot be compared; the line says so."""
+
+    def older(folder: Path) -> Records:
+        records = load(folder)
+        return replace(records, all_trials=records.all_trials.drop(columns="target_data"))
+
+    monkeypatch.setattr("segsweep.sweep.warm_start.load", older)
+    code, text = plan(search_of(tiny_study), copy_of_finished, capsys)
+    assert code == 2
+    assert "its records do not name their target's data, because an earlier version of segsweep wrote them" in text
