@@ -15,7 +15,8 @@ class StartPrediction:
     """The predicted seconds of the work of one start, from its first task to its last, and the real ones.
 
     `low` and `high` are the ends of the range. `took_seconds` excludes pauses; None until the work is done. `cpu_share` is the
-    share of a core that workers with one CPU thread got; None for others.
+    share of a core that workers with one CPU thread got; None for others. `share_done` is the share of the predicted work that
+    the start did: less than 1 if a budget or a deadline ended it.
     """
 
     low: float
@@ -25,6 +26,7 @@ class StartPrediction:
     took_seconds: float | None = None
     took_device_seconds: float | None = None
     cpu_share: float | None = None
+    share_done: float = 1.0
 
     @classmethod
     def of_start(cls, start: Mapping[str, Any]) -> Self | None:
@@ -42,14 +44,16 @@ class StartPrediction:
 
     @property
     def error(self) -> float | None:
-        """The relative error: 0.17 if the run took 17 % longer; None until the work is done."""
-        return self.took_seconds / self.seconds - 1 if self.took_seconds is not None and self.seconds > 0 else None
+        """The relative error for the work that was done: 0.17 if it took 17 % longer; None until then, and if none was done."""
+        expected = self.share_done * self.seconds
+        return self.took_seconds / expected - 1 if self.took_seconds is not None and expected > 0 else None
 
     @property
     def sentence(self) -> str:
         """The prediction and its error in words."""
-        low, high = readable_seconds(self.low), readable_seconds(self.high)
-        predicted = f"Predicted {readable_seconds(self.seconds)} ({low} to {high})"
+        low, expected, high = (readable_seconds(self.share_done * each) for each in (self.low, self.seconds, self.high))
+        part = "" if self.share_done == 1 else f" for the {100 * self.share_done:.0f} % of the work that ran"
+        predicted = f"Predicted {expected} ({low} to {high}){part}"
         if self.took_seconds is None or self.error is None:
             return predicted
         took = f"{predicted}, took {readable_seconds(self.took_seconds)} ({_signed(self.error)})"
@@ -58,7 +62,7 @@ class StartPrediction:
         alone = self.took_seconds * self.cpu_share
         return (
             f"{took}; workers got {100 * self.cpu_share:.0f} % of a core, without other processes it is about "
-            f"{readable_seconds(alone)} ({_signed(alone / self.seconds - 1)})"
+            f"{readable_seconds(alone)} ({_signed(alone / (self.share_done * self.seconds) - 1)})"
         )
 
 

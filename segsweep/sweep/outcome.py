@@ -7,10 +7,12 @@ from segsweep.records.reader import load
 from segsweep.records.start_prediction import StartPrediction
 from segsweep.sweep.estimate import Estimate
 from segsweep.sweep.outage import retrying
-from segsweep.sweep.prediction import Prediction
+from segsweep.sweep.prediction import Prediction, predict
 from segsweep.sweep.run_times import device_seconds, ended_since, run_times, share_of_core
 from segsweep.sweep.session import Session
 from segsweep.training.timings import change_timings
+
+WHOLE = 0.99  # a larger share of the predicted work is all of it
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,16 @@ class Outcome:
             took_seconds=took,
             took_device_seconds=device_seconds(ended),
             cpu_share=share_of_core(ended, records, costs),
+            share_done=self._share_done(session),
         )
         _add_to_start(session, found)
         return found.sentence
+
+    def _share_done(self, session: Session) -> float:
+        """Return the share of the predicted work that is done, in 0..1: 1 unless a budget or a deadline ended the run."""
+        left = predict(session.planner, session.costs, session.catalog, session.runner.workers).device_seconds.expected
+        share = 1 - left / self.predicted.device_seconds if self.predicted.device_seconds > 0 else 1.0
+        return 1.0 if share > WHOLE else max(0.0, share)
 
 
 def _add_to_start(session: Session, predicted: StartPrediction) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import segsweep
 from segsweep.config import Search, Study
 from segsweep.records import Records, load
 from segsweep.records.start_prediction import StartPrediction
@@ -23,7 +24,8 @@ from segsweep.sweep.prediction_text import prediction_lines
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run_times import device_seconds, ended_since, run_times, share_of_core
 from segsweep.sweep.session import Purpose, Session, SessionConfig, open_session
-from segsweep.training.timings import Timings, read_timings
+from segsweep.training import speed
+from segsweep.training.timings import Probe, Timings, read_timings
 
 OPTIONS = {"runner": "inline", "device": "cpu", "threads": 1}
 EPOCHS, VAL, TEST, TRAIN = 2, 8, 8, 24  # of the tiny study; the target has 40 images
@@ -118,6 +120,24 @@ def test_more_workers_end_no_sooner_than_the_longest_chain(tiny_study: Study, tm
     assert times[2] == pytest.approx(path)
 
 
+def test_a_run_that_a_budget_ends_is_compared_for_the_part_that_ran(
+    tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a budget for some trials of each cell, the prediction is compared for the share of the work that was done."""
+    probe = Probe(0.005, 0.002, at=time.time(), build_seconds=0.02, cpu_share=1.0)
+    monkeypatch.setattr(speed, "_measure", lambda *_: probe)
+    study = replace(tiny_study, trials_per_cell=10, seeds=3, compare={**tiny_study.grids[0], "freeze": ["none"]})
+    with session_of(study, tmp_path) as session:
+        hours = 0.7 * prediction(session).device_seconds.expected / 3600
+    segsweep.run(study, out=tmp_path / "runs", budget_hours=hours, **OPTIONS)
+    start = json.loads((tmp_path / "runs" / "tiny" / "study.json").read_text())["starts"][-1]
+    predicted = StartPrediction.of_start(start)
+    done = (load(tmp_path / "runs" / "tiny").all_trials["status"] == "finished").sum()
+    assert 0 < done < 26
+    assert 0 < predicted.share_done < 1
+    assert f" for the {100 * predicted.share_done:.0f} % of the work that ran, took" in predicted.sentence
+
+
 @pytest.fixture
 def known_times(finished: Path) -> Records:
     """The records of the tiny study, with times by hand: a result takes 3 s, 0.6 s lie outside, a test takes 0.8 s more."""
@@ -178,6 +198,8 @@ def test_the_error_of_a_prediction_is_stated_with_the_share_of_the_cores() -> No
         "Predicted 12 min (9.0 min to 17 min), took 24 min (+100 %); workers got 45 % of a core, without other processes it is "
         "about 11 min (\N{MINUS SIGN}10 %)"
     )
+    part = replace(calm, took_seconds=180.0, share_done=0.25)
+    assert part.sentence == "Predicted 3.0 min (2.2 min to 4.2 min) for the 25 % of the work that ran, took 3.0 min (+0 %)"
     assert replace(calm, took_seconds=None).sentence == "Predicted 12 min (9.0 min to 17 min)"
     assert StartPrediction.of_start({"prediction": calm.facts["prediction"]}) == calm
     assert StartPrediction.of_start({}) is None
