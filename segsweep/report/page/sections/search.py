@@ -1,8 +1,11 @@
 """The section on a search: its best score over its trials, and the values that it explored."""
 
+import math
+
 from segsweep.report.page.document import Section
 from segsweep.report.page.figure import Numbers, paragraphs, scrolled_table
 from segsweep.report.page.markup import markup
+from segsweep.report.page.steps import Steps, steps_figure
 from segsweep.report.page.study_view import StudyView
 from segsweep.report.sections import EXPLORED
 
@@ -24,7 +27,12 @@ def search_section(view: StudyView) -> Section | None:
             for each in search.explored
         ),
     )
-    content = markup(paragraphs(["The best score so far, of the trials that finished:"]), scrolled_table(history))
+    scored = [each for each in search.history if not math.isnan(each.best)]
+    unit, measure = (1, best) if search.is_loss else (100, f"{best}, points")
+    scores = tuple(unit * each.best for each in scored)
+    steps = Steps("The best score of the search so far", measure, tuple(each.epochs for each in scored), scores)
+    caption = "The best score so far, of the trials that finished. Epochs are those of all trials, also of stopped ones."
+    content = steps_figure(steps, caption, history) if scored else scrolled_table(history)
     if search.explored:
         content = markup(content, paragraphs([f"Values that the search explored. {EXPLORED}"]), scrolled_table(explored))
     return Section("search", "The search", content)
