@@ -11,6 +11,7 @@ from segsweep.config.keep import smoothed
 from segsweep.records import Records, load
 from segsweep.records.readings import curves_of
 from segsweep.report.answer.answer import answer_of
+from segsweep.report.answer.two_studies import compare_studies
 from segsweep.report.cells import summarise
 from segsweep.report.page.study_page import study_page
 from segsweep.report.search import search_view
@@ -102,3 +103,13 @@ def test_the_status_of_a_finished_search_counts_its_trials_and_its_confirmed_run
     """All eight trials and the two runs of both confirmed cells are planned and done."""
     found = status_of(load(searched / "runs" / "tiny"))
     assert (found.state, found.trials.planned, found.trials.done) == ("finished", 8 + 2 * 2, 8 + 2 * 2)
+
+
+def test_a_search_and_a_grid_are_compared_in_the_confirmed_cells(records: Records, finished: Path) -> None:
+    """Side by side, a search has its confirmed cells alone; the other cells of the grid have no partner."""
+    grid = load(finished / "runs" / "tiny")
+    confirmed = {cell.cell for cell in answer_of(records).cells}
+    for pair in ((records, grid), (grid, records)):
+        found = compare_studies(*pair)
+        assert len(found.pairs) == len(confirmed) == 2
+        assert len(found.only_one) + len(found.only_other) == 2

@@ -13,7 +13,7 @@ from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
 from segsweep.report.answer.matching import level_text
 from segsweep.report.answer.questions import MATTERS, Difference, family
 from segsweep.report.answer.scores import StudyScores, study_scores
-from segsweep.report.cells import compared_axes, confirmed_runs, tuned_axes
+from segsweep.report.cells import compared_axes, confirmed_runs, reported_cells, tuned_axes
 
 A, B = "A ", "B "  # beginnings of cell names and trial ids in the merged records
 AVERAGE = "average"
@@ -108,7 +108,7 @@ def _by_levels(records: Records, axes: Sequence[str]) -> dict[tuple[str, ...], s
     """Return the cells by their levels on the axes; levels that several cells share are left out."""
     first = records.trials.drop_duplicates("cell")
     rows = dict(zip(first["cell"], first.reindex(columns=list(axes)).itertuples(index=False), strict=True))
-    levels = {cell: tuple(map(level_text, rows[cell])) for cell in records.study["cells"] if cell in rows}
+    levels = {cell: tuple(map(level_text, rows[cell])) for cell in reported_cells(records) if cell in rows}
     times = Counter(levels.values())
     return {key: cell for cell, key in levels.items() if times[key] == 1}
 
