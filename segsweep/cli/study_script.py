@@ -107,8 +107,8 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--preset", choices=sorted(presets), help="apply a named list of --set of this study") if presets else None
     add("--plan", action="store_true", help="print the plan and the predicted time, without running it")
     add("--json", action="store_true", help="with --plan: print one JSON object")
-    add("--on-gpus", type=int, metavar="N", help="with --plan: price the study on N GPUs of a kind that the store has measured")
-    add("--gpu-kind", metavar="NAME", help="with --on-gpus: the GPU's name or a part of it, such as H100 (default: the only one)")
+    add("--gpus", type=int, metavar="N", help="with --plan: price the study on N GPUs of a kind that the store has measured")
+    add("--gpu-kind", metavar="NAME", help="with --gpus: the GPU's name or a part of it, such as H100 (default: the only one)")
     add("--check", action="store_true", help="rehearse every cell with two batches; only prepared data is kept")
     add("--fetch", action="store_true", help="download the weights and datasets of the study, without running it")
     add("--out", default="runs", metavar="DIR", help="folder of studies (default: runs)")
@@ -142,10 +142,10 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     """Check the options that need no torch, execute the command, and return the exit code."""
     if options.json and not options.plan:
         raise UserError("--json: only allowed with --plan")
-    if options.on_gpus is not None and not options.plan:
-        raise UserError("--on-gpus: only allowed with --plan")
-    if options.gpu_kind is not None and options.on_gpus is None:
-        raise UserError("--gpu-kind: only allowed with --on-gpus")
+    if options.gpus is not None and not options.plan:
+        raise UserError("--gpus: only allowed with --plan")
+    if options.gpu_kind is not None and options.gpus is None:
+        raise UserError("--gpu-kind: only allowed with --gpus")
     if sum([options.check, options.plan, options.fetch]) > 1:
         raise UserError("--plan, --check and --fetch exclude each other; give only one")
     mirror = mirror_options(options, MirrorOptions())
@@ -178,7 +178,7 @@ def _run(study: Study, presets: Presets, stand_ins: StandIns, options: argparse.
     from segsweep.sweep.planned_gpus import PlannedGpus
 
     if options.plan:
-        gpus = None if options.on_gpus is None else PlannedGpus(options.on_gpus, options.gpu_kind)
+        gpus = None if options.gpus is None else PlannedGpus(options.gpus, options.gpu_kind)
         as_json = options.json
         return study_command.plan(study, folders, run_options, mirror, console, options.retry_failed, as_json=as_json, gpus=gpus)
     if options.check:

@@ -28,7 +28,7 @@ class PlannedGpus:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise UserError(f"--on-gpus {self.count}: must be at least 1")
+            raise UserError(f"--gpus {self.count}: must be at least 1")
 
 
 def gpu_kinds(timings: Timings) -> list[str]:
@@ -60,7 +60,7 @@ def _kind(gpus: PlannedGpus, known: list[str], store: Store) -> str:
     found = [kind for kind in known if kind.lower() == wanted] or [kind for kind in known if wanted in kind.lower()]
     if len(found) == 1:
         return found[0]
-    option = f"--gpu-kind {gpus.kind}" if gpus.kind is not None else f"--on-gpus {gpus.count}"
+    option = f"--gpu-kind {gpus.kind}" if gpus.kind is not None else f"--gpus {gpus.count}"
     if len(found) > 1:
         raise UserError(f"{option}: names {len(found)} kinds of GPUs: {', '.join(found)}; choose one with --gpu-kind")
     measured = ", ".join(known) or "none"
@@ -76,4 +76,4 @@ def _known_probe(key: SpeedKey, device: Device, text: SharedText) -> Probe:
 
 
 def _remedy(place: str) -> str:
-    return f"The same command with --plan and without --on-gpus, on a machine with such a GPU, measures it into {place}"
+    return f"The same command with --plan and without --gpus, on a machine with such a GPU, measures it into {place}"

@@ -48,7 +48,7 @@ def test_a_plan_for_other_gpus_uses_their_measurements(planned) -> None:
     """Four GPUs share the work of one, at the speed, the precision and the memory of their kind; this machine does not matter."""
     plans = {}
     for count, kind in ((1, "h100"), (4, "h100"), (4, "A100")):
-        code, out, _ = planned("--on-gpus", str(count), "--gpu-kind", kind, "--json")
+        code, out, _ = planned("--gpus", str(count), "--gpu-kind", kind, "--json")
         assert code == 0
         plans[count, kind] = json.loads(out)
     one, four, slow = (plans[key]["prediction"] for key in plans)
@@ -68,14 +68,14 @@ def test_a_plan_for_other_gpus_uses_their_measurements(planned) -> None:
     ("options", "reason"),
     [
         (
-            ["--on-gpus", "4", "--gpu-kind", "V100"],
+            ["--gpus", "4", "--gpu-kind", "V100"],
             f"no measurement of such a GPU; measured are: {A100}, {H100}. ",
         ),
-        (["--on-gpus", "4"], f"--on-gpus 4: names 2 kinds of GPUs: {A100}, {H100}; choose one with --gpu-kind"),
-        (["--on-gpus", "0", "--gpu-kind", "H100"], "--on-gpus 0: must be at least 1"),
-        (["--gpu-kind", "H100"], "--gpu-kind: only allowed with --on-gpus"),
+        (["--gpus", "4"], f"--gpus 4: names 2 kinds of GPUs: {A100}, {H100}; choose one with --gpu-kind"),
+        (["--gpus", "0", "--gpu-kind", "H100"], "--gpus 0: must be at least 1"),
+        (["--gpu-kind", "H100"], "--gpu-kind: only allowed with --gpus"),
         (
-            ["--on-gpus", "4", "--gpu-kind", "H100", "--set", "image_px=64"],
+            ["--gpus", "4", "--gpu-kind", "H100", "--set", "image_px=64"],
             f"--gpu-kind {H100}: unet4 at 64 px, batch size 8, freeze=none, float32 is not measured on it. The same command",
         ),
     ],
@@ -90,8 +90,8 @@ def test_what_is_not_measured_is_one_line_with_the_remedy(planned, options: list
 
 
 def test_planned_gpus_are_only_for_plans(tiny_study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run with `--on-gpus` is refused before anything starts."""
+    """A run with `--gpus` is refused before anything starts."""
     with pytest.raises(SystemExit) as end:
-        main(tiny_study, arguments=["--on-gpus", "4"])
+        main(tiny_study, arguments=["--gpus", "4"])
     assert end.value.code == 2
-    assert "--on-gpus: only allowed with --plan" in capsys.readouterr().err
+    assert "--gpus: only allowed with --plan" in capsys.readouterr().err
