@@ -82,5 +82,5 @@ def run(study: Study, folders: Folders, options: Options, mirror: MirrorOptions,
     print(f"\nResults: {records.folder} (report.html, table.csv, predictions.png, records); artifacts: {store}")
     empty = int((summarise(records)["seeds"] == 0).sum())
     if empty:
-        console.print(f"{empty} cells have no result; the reasons are listed above")
+        console.print(f"{'1 cell has' if empty == 1 else f'{empty} cells have'} no result; the reasons are listed above")
     return INCOMPLETE if empty else 0

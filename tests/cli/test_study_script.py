@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from forked_commands import Command, Forks
+from text_lines import unwrapped
 
 from segsweep.cli.study_script import main
 from segsweep.config import Study
@@ -188,9 +189,10 @@ def test_a_cell_that_could_choose_nothing_ends_with_its_reason(
     diverges += ["--set", "optimizer=adamw", "--set", "weight_decay=1e6", "--out", str(tmp_path / "runs")]
     assert call(tiny_study, *diverges) == 1
     output = capsys.readouterr()
-    assert "no setting could be chosen: 2 of 2 tuning trials failed; the first: " in output.out
-    assert "at learning_rate=98" in output.out
-    assert "1 cells have no result; the reasons are listed above" in output.err
+    printed = unwrapped(output.out)
+    assert "no setting could be chosen: 2 of 2 tuning trials failed; the first: " in printed
+    assert "at learning_rate=98" in printed
+    assert "1 cell has no result; the reasons are listed above" in output.err
 
 
 @pytest.mark.parametrize(
