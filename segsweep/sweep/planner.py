@@ -54,7 +54,7 @@ class Planner:
     source's learning rate is tuned, a cell of `plan` has no trials until the rate is chosen.
 
     In a search, the trials of all cells are compared as those of one cell. The search begins when all source rates are chosen;
-    then `next` adds a suggested trial to `plan` whenever no other task can start.
+    then `next` adds a suggested trial to `plan` whenever a worker is free for it.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from functools import partial
 
 from studies import nothing_built, plan_of, small_study
 
-from segsweep.config import LogUniform, Study, Target
+from segsweep.config import LogUniform, Search, Study, Target
 from segsweep.sweep.decisions import Ended, ResumeState
 from segsweep.sweep.plan import Plan
 from segsweep.sweep.planner import Planner
@@ -13,6 +13,7 @@ from segsweep.sweep.simulated import Simulation
 from segsweep.sweep.source_scores import score_tasks
 from segsweep.tasks.score_task import SCORE, ScoreTask
 from segsweep.tasks.stage_task import STAGE
+from segsweep.tasks.trial_task import TRIAL
 
 scores_of = partial(score_tasks, fixed_weights="random")
 
@@ -149,3 +150,13 @@ def test_no_scores_are_planned_by_default() -> None:
     """A planner without a rule for scores plans none."""
     plan: Plan = plan_of(small_study())
     assert Planner(plan, nothing_built).scores == {}
+
+
+def test_scores_wait_for_the_trials_of_a_search() -> None:
+    """On one worker no score starts before the last trial of a search, although no trial is ready when a worker asks for work."""
+    events = simulated(small_study(search=Search(trials=6, confirm=1)), workers=1).events
+    started = [event.task for event in events if event.what == "start"]
+    first = next(place for place, task in enumerate(started) if task.kind == SCORE)
+    searched = [place for place, task in enumerate(started) if task.kind == TRIAL and task.spec.phase == "search"]
+    assert len(searched) == 6
+    assert first > max(searched)
