@@ -55,6 +55,13 @@ def test_a_search_has_no_statement_that_needs_a_grid(records: Records) -> None:
     assert not {"What matters", "Was every cell tuned fairly?"} & set(titles)
 
 
+def test_the_page_of_a_search_does_not_ask_the_question_of_a_grid(records: Records) -> None:
+    """Its title is the study's name: `--search` runs a script whose question is about levels."""
+    asked = replace(records, study={**records.study, "question": "Which source is best?"})
+    page = parsed(study_page(asked))
+    assert [heading.text for heading in page.iter("h1")] == ["tiny"]
+
+
 def test_only_confirmed_cells_are_in_the_table_of_a_search(records: Records) -> None:
     """The other cells of the space have no row: they are not without a result."""
     confirmed = set(records.trials.loc[records.trials["phase"] == "confirm", "cell"])

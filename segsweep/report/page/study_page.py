@@ -40,7 +40,8 @@ def study_page(records: Records, store: str | Path | None = None, answer: Answer
         answer: The answer of the records; None computes it.
     """
     view = StudyView(records, answer or answer_of(records))
-    title = str(records.study.get("question") or records.study["name"])
+    question = records.study.get("question") if view.answer.search is None else None  # a search does not answer that of a grid
+    title = str(question or records.study["name"])
     sections = [section for section in _sections(view, store) if section is not None]
     return document(title, _head(view, title), sections)
 
