@@ -6,7 +6,7 @@ Pure Python. `ledger` measures the time, `rounds` releases the trials.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-LEAST_POINTS, LEAST_SEEDS = 3, 2  # least numbers per cell, or those of the study if it has fewer
+LEAST_POINTS, LEAST_SEEDS = 1, 2  # least numbers per cell, or those of the study if it has fewer
 RESERVE = 1.1  # least price of a study that has not begun, as a multiple of the prediction, because predictions are inexact
 
 

@@ -101,8 +101,10 @@ class Planner:
         self._rates = SourceRates(plan.cells, built, failed, resume.stage_readings, read_stage, resume.retried_stages)
         self.rounds: Rounds | None = None
         if budget is not None:
-            readings, closed_at = resume.confirm_curves, budget.closed_at
-            self.rounds = Rounds(plan, budget.ledger, self._schedule, self._states, self.scores, self._ended, readings, closed_at)
+            readings, closed_at, workers = resume.confirm_curves, budget.closed_at, budget.workers
+            self.rounds = Rounds(
+                plan, budget.ledger, self._schedule, self._states, self.scores, self._ended, readings, closed_at, workers
+            )
         self._begin([cell for cell in plan.cells if cell.key not in self._rates.cells])
         self._decide_sources(list(self._rates.cells.values()))
         self._settle()

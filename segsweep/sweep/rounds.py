@@ -18,6 +18,7 @@ from segsweep.tasks.stage_task import StageTask
 from segsweep.tasks.task import Task
 from segsweep.tasks.trial_task import TrialTask
 
+START_POINTS = 3  # tuning points with which cells begin, so that workers are not idle between rounds of single points
 NEARLY = 0.95  # a point is released if this part of the work up to its share fits: some cells may then lack their last seed
 
 
@@ -57,11 +58,11 @@ class Budget:
 class Rounds:
     """Decides what a study with a budget does next when all released tasks have started.
 
-    Every cell begins with the points of the least share. One more point is released for all cells if it fits together with at
-    least two confirmed seeds of each cell, in the order of `growth`. Otherwise tuning closes: the cells choose their settings,
-    for good. Confirmed seeds follow in rounds of one seed for each combination of the compared axes (of `source_seeds` seeds if
-    sources have several models), on all folds. A round starts the combinations with the greatest scatter of validation readings
-    first.
+    Every cell begins with three points, or with fewer if these do not fit. One more point is released for all cells if it fits
+    together with at least two confirmed seeds of each cell, in the order of `growth`. Otherwise tuning closes: the cells choose
+    their settings, for good. Confirmed seeds follow in rounds of one seed for each combination of the compared axes (of
+    `source_seeds` seeds if sources have several models), on all folds. A round starts the combinations with the greatest scatter
+    of validation readings first.
 
     A further point is released only when every cell has started the ones before, and a seed only when the seeds before are
     released for every cell. So the numbers of two cells differ by one at most.
@@ -80,6 +81,7 @@ class Rounds:
         ended: Mapping[str, object],
         readings: Mapping[str, Mapping[int, Reading]],
         closed_at: int | None = None,
+        workers: int = 1,
     ) -> None:
         study = plan.study
         self._plan, self.ledger, self._schedule, self._states, self._ended = plan, ledger, schedule, states, ended
@@ -87,13 +89,20 @@ class Rounds:
         self.step = study.source_seeds if study.seeds % study.source_seeds == 0 else 1
         self.declared = Share(max((len(cell.tuning) for cell in plan.cells), default=0), study.seeds)
         self.least = least_share(self.declared, self.step)
-        self.points = max(self.least.points, closed_at or self._points_ended(plan.cells))
+        self.points = self._first_points = self.least.points
         self.is_closed = False
         self._must_close = closed_at is not None
-        self._first_points = self.points
         self._first_confirmed: dict[str, int] = {}  # key of a cell -> confirmed runs of earlier starts, at its first points
         self._released: dict[str, int] = defaultdict(int)  # name of a combination -> released rounds of seeds
         self._readings = {trial: [max(number(each) for each in curve.values())] for trial, curve in readings.items() if curve}
+        begun = max(self._points_ended(plan.cells), self._points_at_start(workers))
+        self.points = self._first_points = begun if closed_at is None else closed_at
+
+    def _points_at_start(self, workers: int) -> int:
+        """Return the number of points with which every cell begins: three if they fit with a reserve, otherwise fewer."""
+        most = min(START_POINTS, self.declared.points)
+        shares = (Share(points, self.least.seeds) for points in range(most, self.least.points, -1))
+        return next((share.points for share in shares if self.fits(share, workers, RESERVE)), self.least.points)
 
     def _points_ended(self, cells: Sequence[Cell]) -> int:
         """Return the number of first tuning points that have ended in every cell."""

@@ -9,12 +9,12 @@ from segsweep.sweep.budget import Limits, Share, growth, largest, least_share
 DECLARED = Share(8, 3)
 
 
-def test_the_least_share_has_three_points_and_two_seeds() -> None:
+def test_the_least_share_has_one_point_and_two_seeds() -> None:
     """A study with fewer points or seeds needs only those; seeds that are confirmed together count as a whole."""
-    assert least_share(DECLARED, 1) == Share(3, 2)
+    assert least_share(DECLARED, 1) == Share(1, 2)
     assert least_share(Share(1, 1), 1) == Share(1, 1)
     assert least_share(Share(0, 3), 1) == Share(0, 2)
-    assert least_share(Share(8, 6), 3) == Share(3, 3)
+    assert least_share(Share(8, 6), 3) == Share(1, 3)
 
 
 def test_points_and_seeds_grow_in_proportion() -> None:

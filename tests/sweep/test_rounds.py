@@ -38,13 +38,13 @@ def test_a_budget_is_shared_fairly_and_kept(percent: int, workers: int, seed: in
     budget = PRICE * percent / 100
     run = BudgetedRun(GRID, Limits(budget), workers, seed=seed)
     if not accepts(run):
-        assert percent <= 50
+        assert percent <= 30
         return
     run.run()
     assert run.planner.done
     assert differs_by(run.trials("tune")) == 0
     assert differs_by(run.trials("confirm")) <= 1
-    assert run.share().points >= 3
+    assert run.share().points >= 1
     assert run.share().seeds >= 2
     assert run.device_seconds <= budget + workers * 0.3 * 1.3 * TRIAL_SECONDS
     if run.share().seeds < 3:
@@ -64,7 +64,7 @@ def test_a_deadline_is_kept(percent: int, workers: int) -> None:
         assert workers > 1
         return
     run.run()
-    assert run.share().points >= 3
+    assert run.share().points >= 1
     assert run.share().seeds >= 2
     assert differs_by(run.trials("tune")) == 0
     assert differs_by(run.trials("confirm")) <= 1
