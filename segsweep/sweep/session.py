@@ -46,6 +46,7 @@ from segsweep.sweep.resume import resume_state
 from segsweep.sweep.rounds import Budget
 from segsweep.sweep.runners import Runner, most_at_once, open_runner, runner_for_plan
 from segsweep.sweep.search_sampler import Observation
+from segsweep.sweep.search_space import SearchSpace
 from segsweep.sweep.source_scores import score_tasks
 from segsweep.sweep.warm_start import warm_start
 
@@ -143,6 +144,8 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
         )
         undecoded = check_data(study, catalog, decode=not planning)
         plan = plan_of(study, catalog, runner)
+        if study.search is not None:
+            SearchSpace(plan.cells, study.tune).check()
         warm, lines = ((), []) if catalog.absent else warm_start(plan, folders.out)
         for line in lines:
             notify(line)

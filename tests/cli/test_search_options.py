@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from segsweep.cli.study_script import main
-from segsweep.config import Search, Study
+from segsweep.config import Choice, Search, Study
 
 OPTIONS = ("--runner", "inline", "--device", "cpu", "--threads", "1")
 
@@ -62,3 +62,17 @@ def test_wrong_options_are_refused_in_one_line(
     errors = " ".join(capsys.readouterr().err.split())
     assert message in errors
     assert "Traceback" not in errors
+
+
+def test_listed_values_that_contradict_each_other_are_refused_before_a_search(
+    tiny_study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a grid, a search refuses a combination that no trial could run, even if the sampler might never suggest it."""
+    fixed = {name: value for name, value in tiny_study.fixed.items() if name != "epochs"}
+    tune = {"validations": Choice(2, 30)}
+    study = replace(tiny_study, compare={"steps": [20, 50]}, fixed=fixed, tune=tune, trials_per_cell=None)
+    lines = []
+    for arguments in ([], ["--search", "3"]):
+        assert call(study, "--plan", "--out", str(tmp_path / "runs"), *arguments) == 2
+        lines.append(next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error")))
+    assert lines[0] == lines[1] == "error: validations=30: must be at most steps=20"
