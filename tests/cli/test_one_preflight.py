@@ -232,6 +232,7 @@ FIELDS = {  # sweeps/README.md documents them
     "seconds": float,
     "declared": dict,
     "prediction": dict,
+    "budget": type(None),  # without limits
 }
 
 

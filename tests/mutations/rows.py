@@ -162,7 +162,7 @@ MUTATIONS = (
     Mutation(
         guarantee="Only confirmed runs read the test split.",
         file="trial.py",
-        code='    if trial.phase == "tune":\n',
+        code='    if trial.phase != "confirm":\n',
         broken="    if False:\n",
         test="test_trial.py::test_tuning_leaves_the_test_split_alone",
     ),

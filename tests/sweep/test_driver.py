@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from studies import built_in, nothing_built, plan_of, small_study
+from text_lines import unwrapped
 
 from segsweep.config import Choice
 from segsweep.errors import OutageError
@@ -239,7 +240,7 @@ def test_a_cell_without_choice_keeps_its_reason(driver: Driver) -> None:
     summary = summarise(records)
     assert summary["seeds"].tolist() == [0] * 4
     assert [note == reasons[cell] for cell, note in zip(summary["cell"], summary["note"], strict=True)] == [True] * 4
-    assert failed in table_text(records)
+    assert failed in unwrapped(table_text(records))
 
 
 def block(driver: Driver, work: Task) -> None:

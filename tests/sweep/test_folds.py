@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from studies import nothing_built, plan_of, small_study
+from text_lines import unwrapped
 
 import segsweep
 from segsweep.config import Study, Target
@@ -94,7 +95,7 @@ def test_the_table_averages_over_folds(folded: Path) -> None:
         assert (row["seeds"], row["seeds_planned"]) == (6, 6)
         assert row["test_iou"] == pytest.approx(runs["test_iou"].mean())
         assert row["test_iou_std"] == pytest.approx(runs["test_iou"].std(ddof=1))
-    text = table_text(records)
+    text = unwrapped(table_text(records))
     assert "Cross-validation, 3 folds: every image of the pool is tested once with every seed." in text
     assert "6/6" in text
 

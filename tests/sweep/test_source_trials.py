@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from studies import built_in, plan_of, small_study
+from text_lines import unwrapped
 
 import segsweep
 from segsweep.config import Choice, LogUniform, Study, Target, Trial, Uniform
@@ -268,7 +269,7 @@ def test_rates_are_spread_over_their_range() -> None:
 
 def test_a_rate_at_the_edge_of_the_tried_ones_is_marked(tried: Path) -> None:
     """With two rates, one is always the lowest and one the highest: the chosen one is marked, and the table states the remedy."""
-    text = table_text(load(tried))
+    text = unwrapped(table_text(load(tried)))
     assert f"{load(tried).trials['source_learning_rate'].iloc[0]:.3g}*" in text
     assert "widen the range of source_learning_rate" in text
 
