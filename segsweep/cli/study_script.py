@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segsweep.cli.command_options import at_least
 from segsweep.cli.continuing import how_to_continue
 from segsweep.cli.exits import announce_start, exit_codes
 from segsweep.cli.mirror_options import add_mirror_options, mirror_options
@@ -117,7 +116,7 @@ def _parser(study: Study, instead: Mapping[str, Study | None], presets: Presets)
     add("--fork", metavar="NAME", help="run a variant under another name that starts from this study's records")
     add(
         "--seeds-until-decided",
-        type=at_least(2),
+        type=int,
         metavar="MOST",
         help="add seeds to all cells, up to MOST, while more would decide an open question",
     )

@@ -5,6 +5,7 @@ from math import ceil
 
 UNTIL_DECIDED = "until decided"
 FIRST, MOST = 3, 12  # seeds of the first look, and of the last one, where the study names none
+LARGEST = 30  # seeds of the last look at most: the answer does not look further for what would decide
 GROWTH = 1.5  # a look has at least this many times the seeds of the one before
 
 

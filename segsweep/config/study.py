@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from segsweep.config.early_stopping import RULES, EarlyStopping
 from segsweep.config.folds import folds_of
-from segsweep.config.looks import FIRST, UNTIL_DECIDED, looks_of, parse_until_decided
+from segsweep.config.looks import FIRST, LARGEST, UNTIL_DECIDED, looks_of, parse_until_decided
 from segsweep.config.plain import listed, plain
 from segsweep.config.published_results import Published
 from segsweep.config.search import Search, check_search
@@ -154,7 +154,7 @@ class Study:
         if not isinstance(self.target, Target):
             raise UserError(f"study {self.name}: target={self.target!r}: must be a Target")
         if (most := parse_until_decided(self.seeds)) is not None:
-            object.__setattr__(self, "looks", looks_of(FIRST, most))
+            object.__setattr__(self, "looks", looks_of(FIRST, most) if most > FIRST else (FIRST, most))
             object.__setattr__(self, "seeds", FIRST)
         for count in ("trials_per_cell", "seeds", "source_seeds", "source_trials"):
             value = plain(getattr(self, count))
@@ -245,15 +245,16 @@ class Study:
 
     def until_decided(self, most: int) -> "Study":
         """Return the study that starts with these seeds and adds seeds, up to `most`, until its questions are decided."""
-        return replace(self, looks=looks_of(self.seeds, most))
+        return replace(self, looks=looks_of(self.seeds, most) if most > self.seeds else (self.seeds, most))
 
     def _check_looks(self) -> None:
         """Raise `UserError` if the study cannot add seeds until its questions are decided."""
         if not self.looks:
             return
         what = f"study {self.name}: seeds {UNTIL_DECIDED!r}"
-        if self.looks[-1] <= self.looks[0] or self.looks[0] < 2:
-            raise UserError(f"{what}: from {self.looks[0]} to {self.looks[-1]} seeds; start with at least 2, and allow more")
+        if not 2 <= self.looks[0] < self.looks[-1] <= LARGEST:
+            given = f"starts with {self.looks[0]} seeds and allows {self.looks[-1]}"
+            raise UserError(f"{what}: {given}; start with at least 2, and allow more, at most {LARGEST}")
         if self.search is not None:
             raise UserError(f"{what}: a search asks no question that seeds decide; give a number of seeds")
         if self.source_seeds > 1:

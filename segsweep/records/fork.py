@@ -5,7 +5,7 @@ from pathlib import Path
 from segsweep.errors import UserError
 from segsweep.records.damage import INDEX
 from segsweep.records.driver_lock import driver_alive
-from segsweep.records.lines import declared
+from segsweep.records.lines import declared, read_study
 from segsweep.records.parts import PARTS, write_part
 from segsweep.records.reader import load, tables_in
 from segsweep.records.schema import TABLES, identity_column, task_tables
@@ -20,6 +20,11 @@ def load_origin(folder: Path) -> Records:
     if not declared(folder):
         raise UserError(f"--fork: {folder} holds no study to start from; run it first, or use --name instead of --fork")
     return load(folder)
+
+
+def identity_of(folder: Path) -> str | None:
+    """Return the permanent identity of a study's records; None if the folder holds no study."""
+    return str(read_study(folder)["records_id"]) if declared(folder) else None
 
 
 def is_begun(folder: Path) -> bool:

@@ -80,6 +80,6 @@ def remarks(plan: Plan, catalog: Catalog) -> list[str]:
         *class_remarks(plan.study, catalog),
         *stem_remarks(plan.study),
         *points_remarks(plan.study),
-        *look_remarks(plan.study),
+        *look_remarks(plan.study, len(plan.cells)),
         *(f"cell {name} is identical to cell {kept}: it is run once, as {kept}" for name, kept in plan.twins.items()),
     ]

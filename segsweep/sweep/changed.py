@@ -13,6 +13,7 @@ from segsweep.sweep.rows import planned_rows
 
 OF_NO_TRIAL = (  # parts of a declaration that do not affect any trial
     *("schema_version", "segsweep", "question", "records_id", "starts", "store", "cells", "published"),
+    *("looked", "forked_from"),
 )
 SHOWN, LONGEST = 3, 60  # differences in a line; characters of a value
 

@@ -1,7 +1,9 @@
 """Forks of a study: a variant under another name starts from the records of the study."""
 
 from segsweep.config.study import Study
-from segsweep.records.fork import fork, is_begun, load_origin
+from segsweep.errors import UserError
+from segsweep.records.fork import fork, identity_of, is_begun, load_origin
+from segsweep.records.lines import declared, read_study
 from segsweep.records.study_records import Records
 from segsweep.sweep.folders import Folders
 
@@ -11,9 +13,21 @@ def origin_of(study: Study, folders: Folders) -> Records | None:
 
     Raises `UserError` if the study that it starts from has no records.
     """
-    if folders.fork_of is None or is_begun(folders.study_folder(study)):
+    folder = folders.study_folder(study)
+    if folders.fork_of is None:
+        return None
+    if is_begun(folder):
+        if declared(folder) and read_study(folder).get("forked_from") != identity_of(folders.fork_of):
+            raise UserError(f"--fork {study.name}: {folder} holds another study; give the variant a name that is free")
         return None
     return load_origin(folders.fork_of)
+
+
+def forked_from(study: Study, folders: Folders) -> str | None:
+    """Return the identity of the records from which a study was forked, also by an earlier start; None if it was not."""
+    folder = folders.study_folder(study)
+    before = read_study(folder).get("forked_from") if declared(folder) else None
+    return before or (identity_of(folders.fork_of) if folders.fork_of is not None else None)
 
 
 def begin_fork(study: Study, folders: Folders) -> list[str]:

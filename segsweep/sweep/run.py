@@ -94,10 +94,12 @@ def run_in(study: Study, folders: Folders, options: Options, console: Console, r
     study = at_last_look(study, folders.study_folder(study))
     while True:
         records = _run_once(study, folders, options, console, retry_failed)
-        if (following := next_look(study, records)) is None:
+        following, line = next_look(study, records)
+        if line:
+            console.print(line, soft_wrap=True)
+        if following is None:
             return records
-        study, line = following
-        console.print(line, soft_wrap=True)
+        study = following
 
 
 def _run_once(study: Study, folders: Folders, options: Options, console: Console, retry_failed: bool) -> Records:

@@ -31,7 +31,7 @@ from segsweep.sweep.cost import CostModel
 from segsweep.sweep.declaration import declaration
 from segsweep.sweep.folder_checks import check_folders, check_free
 from segsweep.sweep.folders import Folders
-from segsweep.sweep.forking import begin_fork, fork_line, origin_of
+from segsweep.sweep.forking import begin_fork, fork_line, forked_from, origin_of
 from segsweep.sweep.ledger import Price
 from segsweep.sweep.options import Options
 from segsweep.sweep.outage import Outage
@@ -48,6 +48,7 @@ from segsweep.sweep.runners import Runner, most_at_once, open_runner, runner_for
 from segsweep.sweep.search_sampler import Observation
 from segsweep.sweep.search_space import SearchSpace
 from segsweep.sweep.source_scores import score_tasks
+from segsweep.sweep.until_decided import looked_before
 from segsweep.sweep.warm_start import warm_start
 
 
@@ -202,6 +203,7 @@ def _running_session(
         config.notify(line)
     before = load(writer.folder) if declared(writer.folder) else None
     declared_now = {**declaration(plan), "question": question_of_script(), "store": catalog.store.location}
+    declared_now |= {"looked": looked_before(plan.study, before), "forked_from": forked_from(plan.study, config.folders)}
     records_id = writer.declare(declared_now, {**start_facts(runner), **limit_facts(config.options)})
     records = load(writer.folder) if before is None else before
     outage = _outage(config, writer.folder)

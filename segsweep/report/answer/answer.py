@@ -99,6 +99,7 @@ class Answer:
         level_labels: For each compared axis, the labels of its levels.
         design: The cells with their levels.
         looks: Numbers of seeds at which a study that adds seeds looks at its answer; empty for other studies.
+        looked: Smaller numbers of seeds with which the study had an answer before, without looks that were fixed in advance.
         search: The course of a search; None for a grid. Its cells are those with confirmed settings, and it has no questions:
             the search compared the levels of an axis at unequal settings.
         unscored: Why no cell has a score, as a sentence; empty if one has.
@@ -122,6 +123,7 @@ class Answer:
     level_labels: Mapping[str, Mapping[str, str]]
     design: Design
     looks: tuple[int, ...] = ()
+    looked: tuple[int, ...] = ()
     search: SearchView | None = None
     unscored: str = "No confirmed run has finished, so nothing can be said."
 
@@ -172,6 +174,7 @@ def answer_of(records: Records, measure: str = "iou", matters: float = MATTERS) 
         found,
         study=str(records.study["name"]),
         looks=tuple(records.study.get("looks") or ()),
+        looked=tuple(records.study.get("looked") or ()),
         chosen=_chosen(records, scores.cells),
         questions=found.questions if search is None else (),
         search=search,

@@ -34,7 +34,13 @@ def limits_sentence(answer: Answer) -> str:
         complete = len(answer.scores.folds)
         notes.append(f"only {complete} of {limits.folds} folds {'has' if complete == 1 else 'have'} runs of all cells")
     if answer.looks:
-        notes.append(f"all looks of the study, up to {answer.looks[-1]} {unit_text(answer)}s, hold at 95 % together")
+        notes.append(
+            f"each has {100 * answer.scores.level:.3g} % at this look, so that all looks, up to {answer.looks[-1]} "
+            f"{unit_text(answer)}s, hold at 95 % together"
+        )
+    elif answer.looked:
+        seeds = " and ".join(map(str, answer.looked))
+        notes.append(f"seeds were added after an answer with {seeds}, for which the intervals make no allowance")
     opening = "" if answer.covers_seeds else f"One {unit_text(answer)}: "
     text = f"{opening}{'the' if opening else 'The'} 95 % intervals cover {over}; they leave out {joined(left_out, len(left_out))}"
     return f"{text}; {'; '.join(notes)}." if notes else f"{text}."

@@ -42,7 +42,7 @@ def next_runs(records: Records, answer: Answer) -> list[NextRuns]:
 
 
 def _proposals(records: Records, answer: Answer) -> Iterator[NextRuns]:
-    if answer.limits.folds or not answer.covers_seeds:
+    if answer.limits.folds or not answer.covers_seeds or answer.looks:  # looks are fixed before
         return
     runs = confirmed_runs(records)
     per_seed = runs.groupby("cell")["seconds"].mean()

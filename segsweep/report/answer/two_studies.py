@@ -10,6 +10,7 @@ import pandas as pd
 from segsweep.config.settings import Settings
 from segsweep.records.study_records import Records
 from segsweep.report.answer.answer import Answer, CellAnswer, answer_of
+from segsweep.report.answer.looks import level_of
 from segsweep.report.answer.matching import level_text
 from segsweep.report.answer.questions import MATTERS, Difference, family
 from segsweep.report.answer.scores import StudyScores, study_scores
@@ -174,7 +175,7 @@ def _common_scores(one: Records, other: Records, pairs: Sequence[tuple[str, str]
     names = [mark + cell for mark, records, cells in sides for cell in records.study["cells"] if cell in cells]
     study = {**one.study, "cells": names}
     merged = replace(one, trials=table("trials"), counts=table("counts"), images=table("images"), study=study)
-    return study_scores(merged, measure)
+    return replace(study_scores(merged, measure), level=max(level_of(one.study), level_of(other.study)))
 
 
 def _set_up(
