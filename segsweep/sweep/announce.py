@@ -48,6 +48,8 @@ def announce(session: Session, progress: EarlierProgress, predicted: Prediction 
     view.begin(plan, progress, seconds)
     view.workers(runner.workers, runner.label)
     if predicted is None:
+        for line in budget_lines(session):
+            notify(line)
         return
     for line in (*remarks(plan, session.catalog), *longer_lines(session)):
         notify(line)

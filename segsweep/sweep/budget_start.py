@@ -64,13 +64,18 @@ def spent_seconds(records: Records, options: Options) -> float:
     A task that ran without interruption counts from its start to its end, another one with its epochs. It counts once for each
     worker that the options give to such a task.
     """
-    total = 0.0
+    total, starts = 0.0, records.study.get("starts") or [{"at": 0.0}]
+    begun = pd.Timestamp(starts[0]["at"], unit="s", tz="UTC")
     for kind in KINDS.values():
         name = f"all_{kind.table.name}"
         rows = records.table(name) if name in Records.__dataclass_fields__ else records.table(kind.table.name)
         rows = rows[rows["starts"].fillna(0) > 0]  # the others were found in the store
+        rows = rows[rows["started_at"] >= begun]  # those before belong to the study from which this one was forked
         passed = (rows["ended_at"] - rows["started_at"]).dt.total_seconds().where(rows["starts"] == 1)
-        seconds = pd.concat([rows["seconds"].astype("float64"), passed], axis=1).max(axis=1).fillna(0.0)
+        of_epochs = rows["seconds"].astype("float64")
+        if "continued_from" in rows:  # epochs of a continued trial include those of the shorter one
+            of_epochs = of_epochs.where(rows["continued_from"].isna() | passed.isna())
+        seconds = pd.concat([of_epochs, passed], axis=1).max(axis=1).fillna(0.0)
         total += float(seconds.sum()) * int(getattr(options, kind.group_option))
     return total
 

@@ -62,6 +62,10 @@ class CellState:
         scored = [trial for trial in self.cell.tuning if trial.trial_id in self._scored]
         return sorted(scored, key=self._rank, reverse=True)
 
+    def ranked_stopped(self) -> list[Trial]:
+        """Return the stopped trials, the best first."""
+        return sorted(self._with_status("stopped"), key=self._rank, reverse=True)
+
     @property
     def tuned(self) -> bool:
         """Whether all tuning trials have ended."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from segsweep.config.settings import Settings
 from segsweep.config.source import Stage
+from segsweep.config.space import Choice, all_listed
 from segsweep.config.stage_settings import stage_settings
 from segsweep.config.study import PREVENT, SOURCE_RATE, TUNING_SEED, Leakage, Study
 from segsweep.config.work import Phase, StageSpec, Trial
@@ -93,7 +95,11 @@ class Plan:
 
     @property
     def tuning_trials(self) -> int:
-        """The number of tuning trials, or of trials of a search."""
+        """The number of tuning trials, or of trials of a search: at most all combinations, if these are finitely many."""
+        tune = self.study.tune
+        if self.study.search is not None and all_listed(tune):
+            combinations = len(self.cells) * prod(len(tuned.values) for tuned in tune.values() if isinstance(tuned, Choice))
+            return min(self.study.search.trials, combinations)
         if self.study.search is not None:
             return self.study.search.trials
         return sum(len(cell.tuning) for cell in self.cells)

@@ -28,7 +28,7 @@ def size_text(size: float) -> str:
 def prediction_lines(predicted: Prediction, runs_on: str) -> Iterator[str]:
     """Yield a summary, and a table with a row per cell, in 80 columns."""
     yield from textwrap.wrap(_summary(predicted, runs_on), WIDTH)
-    prices = [price for price in (*predicted.cells, predicted.sources) if price.tasks]
+    prices = [price for price in (*predicted.cells, predicted.sources) if price.seconds.expected]
     axes = " ".join(part.partition("=")[0] for part in predicted.cells[0].name.split())
     rows = [(axes, HEADER), *((_values(price.name), _numbers(price)) for price in prices)]
     widths = [max(len(numbers[column]) for _, numbers in rows) for column in range(len(HEADER))]

@@ -130,7 +130,7 @@ class SearchRun:
             tried = {trial.cell for trial in self._trials.values()}
             return {cell.key: replace(best, cell=cell.name, settings=cell.settings) for cell in cells if cell.name in tried}
         of_cell: dict[str, Trial] = {}
-        for trial in self.state.ranked():
+        for trial in (*self.state.ranked(), *self.state.ranked_stopped()):  # cells without a finished trial come last
             of_cell.setdefault(trial.cell, trial)
         by_name = {cell.name: cell for cell in cells}
         found = {}

@@ -38,6 +38,7 @@ from segsweep.sweep.outage import Outage
 from segsweep.sweep.plan import Plan, make_plan
 from segsweep.sweep.planned_gpus import PlannedGpus, planned_runner
 from segsweep.sweep.planner import Planner
+from segsweep.sweep.prediction_text import BUSY
 from segsweep.sweep.preflight import check_data, check_study
 from segsweep.sweep.progress import View
 from segsweep.sweep.provenance import question_of_script, start_facts
@@ -150,14 +151,15 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
         warm, lines = ((), []) if catalog.absent else warm_start(plan, folders.out)
         for line in lines:
             notify(line)
+        costs = CostModel(plan, catalog, runner.device, runner.measure, notify)  # one, so that a check and its run agree
         if config.purpose is not Purpose.RUN or limits_of(options):
-            session = _resumed(plan, catalog, runner, config, warm, undecoded)
+            session = _resumed(plan, catalog, runner, config, warm, undecoded, costs)
             check_least(session.planner, session.records)
         if config.purpose is Purpose.RUN:
             for line in begin_fork(study, folders):
                 config.notify(line)
             with RecordWriter(folders.study_folder(study)) as writer:
-                yield _running_session(plan, catalog, runner, config, writer, warm)
+                yield _running_session(plan, catalog, runner, config, writer, warm, costs)
         else:
             yield session
 
@@ -177,13 +179,13 @@ def _resumed(
     config: SessionConfig,
     warm: Sequence[Observation],
     undecoded: frozenset[str],
+    costs: CostModel,
 ) -> Session:
     """Return a read-only session, whose planner resumes from the records and the store."""
     folder, notices = config.folders.study_folder(plan.study), list[str]()
     own, origin = load_or_none(folder), origin_of(plan.study, config.folders)
     records = own or origin
     lost = lost_models(records.all_trials, catalog.store) if records is not None else {}
-    costs = CostModel(plan, catalog, runner.device, runner.measure, config.notify)
     budget = _budget(config, catalog, runner, costs, records)
     planner = _planner(plan, Artifacts(catalog.store, notices.append), config, records, lost, budget, warm)
     before = None if catalog.absent else own  # without its data every trial would have another id
@@ -193,7 +195,13 @@ def _resumed(
 
 
 def _running_session(
-    plan: Plan, catalog: Catalog, runner: Runner, config: SessionConfig, writer: RecordWriter, warm: Sequence[Observation]
+    plan: Plan,
+    catalog: Catalog,
+    runner: Runner,
+    config: SessionConfig,
+    writer: RecordWriter,
+    warm: Sequence[Observation],
+    costs: CostModel,
 ) -> Session:
     """Declare the study in its records, move damaged models to `damaged/`, and return a session that can run.
 
@@ -208,12 +216,10 @@ def _running_session(
     records = load(writer.folder) if before is None else before
     outage = _outage(config, writer.folder)
     lost = lost_models(records.all_trials, catalog.store, set_aside=True)
-    notices: list[str] = []  # lines of the cost model, printed after the lines on changes
-    costs = CostModel(plan, catalog, runner.device, runner.measure, notices.append)
     artifacts = Artifacts(catalog.store, config.notify, outage)
     budget = _budget(config, catalog, runner, costs, records)
     planner = _planner(plan, artifacts, config, records, lost, budget, warm, costs.seconds)
-    for line in (*_what_changes(writer.folder, before, plan, planner, lost), *notices):
+    for line in _what_changes(writer.folder, before, plan, planner, lost):
         config.notify(line)
     run_state = RunState(writer, outage, records_id)
     return Session(config, catalog, runner, planner, costs, records, lost, _run_state=run_state)
@@ -239,7 +245,10 @@ def _budget(config: SessionConfig, catalog: Catalog, runner: Runner, costs: Cost
     """Return the budget of a start; None without limits, and without all data: nothing has a price then."""
     if catalog.absent:
         return None
-    return budget_of(config.options, records, costs.seconds, runner.workers, costs.tuning_share.expected)
+    slower = 1 / costs.speeds.free_share if costs.speeds.free_share < BUSY else 1.0
+    return budget_of(
+        config.options, records, lambda task: slower * costs.seconds(task), runner.workers, costs.tuning_share.expected
+    )
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:

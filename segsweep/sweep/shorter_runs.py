@@ -49,8 +49,8 @@ def longer_lines(session: Session) -> list[str]:
     ]
     new = [trial for trial in longer if not any(kept_checkpoint(trial, each, store) for each in lengths)]
     continued = len(longer) - len(new)
-    lines = [f"{continued} trials continue from the last epoch of a shorter one"] if continued else []
-    return [*lines, f"{len(new)} trials start anew although a shorter one has finished: {_why_new(new)}"] if new else lines
+    lines = [f"trials that continue from the last epoch of a shorter one: {continued}"] if continued else []
+    return [*lines, f"trials that start anew although a shorter one has finished: {len(new)}; {_why_new(new)}"] if new else lines
 
 
 def _why_new(longer: list[Trial]) -> str:

@@ -66,10 +66,8 @@ def next_look(study: Study, records: Records) -> tuple[Study | None, str]:
     if study.seeds == study.looks[-1]:
         return None, f"the study ends at its last look, with {study.seeds} seeds: {count}"
     if not waiting:
-        return (
-            None,
-            f"the study ends with {study.seeds} seeds: {count}, and up to {study.looks[-1]} seeds would decide none of them",
-        )
+        none = f"no number of seeds up to {study.looks[-1]} would decide"
+        return None, f"the study ends with {study.seeds} seeds: {count}, which {none}"
     following = next(look for look in study.looks if look > study.seeds)
     line = f"with {study.seeds} seeds {count}, and more seeds would decide {len(waiting)}: next look at {following} seeds"
     return replace(study, seeds=following), line

@@ -34,7 +34,10 @@ def warm_start(plan: Plan, out: Path) -> tuple[list[Observation], list[str]]:
     found: dict[str, Observation] = {}
     lines = []
     for name in plan.study.search.warm_start:
-        records = load(_folder(name, out))
+        folder = _folder(name, out)
+        if folder.resolve() == (out / plan.study.name).resolve():
+            raise UserError(f"warm start from {name}: is this search itself, whose trials count anyway; leave it out")
+        records = load(folder)
         trials = _comparable(records, plan)
         inside = dict(_observations(records, trials, space))
         ended = int(records.all_trials["phase"].isin(EARLIER).sum())

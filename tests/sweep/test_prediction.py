@@ -124,11 +124,11 @@ def test_a_run_that_a_budget_ends_is_compared_for_the_part_that_ran(
     tiny_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a budget for some trials of each cell, the prediction is compared for the share of the work that was done."""
-    probe = Probe(0.005, 0.002, at=time.time(), build_seconds=0.02, cpu_share=1.0)
+    probe = Probe(0.0002, 0.0001, at=time.time(), build_seconds=0.001, cpu_share=1.0)  # real trials take longer
     monkeypatch.setattr(speed, "_measure", lambda *_: probe)
     study = replace(tiny_study, trials_per_cell=10, seeds=3, compare={**tiny_study.grids[0], "freeze": ["none"]})
     with session_of(study, tmp_path) as session:
-        hours = 0.7 * prediction(session).device_seconds.expected / 3600
+        hours = 1.5 * prediction(session).device_seconds.expected / 3600
     segsweep.run(study, out=tmp_path / "runs", budget_hours=hours, **OPTIONS)
     start = json.loads((tmp_path / "runs" / "tiny" / "study.json").read_text())["starts"][-1]
     predicted = StartPrediction.of_start(start)
