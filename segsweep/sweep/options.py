@@ -73,6 +73,10 @@ class Options:
     deterministic: bool = _option(False, "make results on a GPU bit-identical between runs, as far as torch supports it; slower")
 
     def __post_init__(self) -> None:
+        for option in fields(self):
+            value, kind = getattr(self, option.name), option.metadata["kind"]
+            if kind in (int, float) and value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise UserError(f"{flag(option.name)} {value!r}: must be a number")
         for name in ("threads", "max_concurrent", "workers_per_stage", "workers_per_trial"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -51,6 +51,7 @@ from segsweep.sweep.search_space import SearchSpace
 from segsweep.sweep.source_scores import score_tasks
 from segsweep.sweep.until_decided import looked_before
 from segsweep.sweep.warm_start import warm_start
+from segsweep.tasks.task import Task
 
 
 class Purpose(Enum):
@@ -151,7 +152,8 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
         warm, lines = ((), []) if catalog.absent else warm_start(plan, folders.out)
         for line in lines:
             notify(line)
-        costs = CostModel(plan, catalog, runner.device, runner.measure, notify)  # one, so that a check and its run agree
+        late: list[str] = []  # lines of the cost model, printed after those on changes
+        costs = CostModel(plan, catalog, runner.device, runner.measure, late.append)  # one, so that a check and its run agree
         if config.purpose is not Purpose.RUN or limits_of(options):
             session = _resumed(plan, catalog, runner, config, warm, undecoded, costs)
             check_least(session.planner, session.records)
@@ -159,8 +161,13 @@ def open_session(study: Study, config: SessionConfig) -> Iterator[Session]:
             for line in begin_fork(study, folders):
                 config.notify(line)
             with RecordWriter(folders.study_folder(study)) as writer:
-                yield _running_session(plan, catalog, runner, config, writer, warm, costs)
+                session = _running_session(plan, catalog, runner, config, writer, warm, costs)
+                for line in late:
+                    notify(line)
+                yield session
         else:
+            for line in late:
+                notify(line)
             yield session
 
 
@@ -243,12 +250,15 @@ def _planner(
 
 def _budget(config: SessionConfig, catalog: Catalog, runner: Runner, costs: CostModel, records: Records | None) -> Budget | None:
     """Return the budget of a start; None without limits, and without all data: nothing has a price then."""
-    if catalog.absent:
+    if catalog.absent or not limits_of(config.options):
         return None
-    slower = 1 / costs.speeds.free_share if costs.speeds.free_share < BUSY else 1.0
-    return budget_of(
-        config.options, records, lambda task: slower * costs.seconds(task), runner.workers, costs.tuning_share.expected
-    )
+    share = costs.speeds.free_share
+    slower = 1 / share if share < BUSY else 1.0  # as long as other processes use the machine
+
+    def price(task: Task) -> float:
+        return slower * costs.seconds(task)
+
+    return budget_of(config.options, records, price, runner.workers, costs.tuning_share.expected)
 
 
 def _what_changes(folder: Path, before: Records | None, plan: Plan, planner: Planner, lost: Mapping[str, str]) -> Iterator[str]:

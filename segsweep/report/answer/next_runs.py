@@ -74,4 +74,8 @@ def next_lines(proposals: list[NextRuns], unit: str = "seed") -> list[str]:
 
 
 def _time(hours: float) -> str:
-    return "unknown hours" if pd.isna(hours) else f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.1f} h"
+    if pd.isna(hours):
+        return "unknown hours"
+    if hours < 1 / 60:
+        return f"{3600 * hours:.0f} s"
+    return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.1f} h"
