@@ -19,6 +19,7 @@ from segsweep.data.dataset import Notify
 from segsweep.models.fixed_encoder import fixed_weights
 from segsweep.records.confirmed_models import lost_models, lost_remarks
 from segsweep.records.damage import INDEX
+from segsweep.records.fork import load_origin
 from segsweep.records.lines import declared
 from segsweep.records.reader import load
 from segsweep.records.study_records import Records
@@ -218,7 +219,8 @@ def _running_session(
         config.notify(line)
     before = load(writer.folder) if declared(writer.folder) else None
     declared_now = {**declaration(plan), "question": question_of_script(), "store": catalog.store.location}
-    declared_now |= {"looked": looked_before(plan.study, before), "forked_from": forked_from(plan.study, config.folders)}
+    earlier = before if before is not None or config.folders.fork_of is None else load_origin(config.folders.fork_of)
+    declared_now |= {"looked": looked_before(plan.study, earlier), "forked_from": forked_from(plan.study, config.folders)}
     records_id = writer.declare(declared_now, {**start_facts(runner), **limit_facts(config.options)})
     records = load(writer.folder) if before is None else before
     outage = _outage(config, writer.folder)

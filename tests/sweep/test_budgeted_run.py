@@ -26,6 +26,7 @@ from segsweep.sweep.driver import Driver
 from segsweep.sweep.ledger import Ledger
 from segsweep.sweep.options import Options
 from segsweep.sweep.simulated import Clock
+from segsweep.sweep.speeds import Speeds
 from segsweep.tasks.task import Task
 
 SECONDS = 10.0
@@ -61,6 +62,7 @@ def ten_seconds_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CostModel, "seconds", lambda self, task: SECONDS)  # noqa: ARG005
     monkeypatch.setattr(budget_start, "Ledger", partial(TickingLedger, now=CLOCK, passed=CLOCK))
     monkeypatch.setattr(budget_start, "spent_seconds", spent)
+    monkeypatch.setattr(Speeds, "free_share", 1.0)  # whatever else this machine does
 
 
 @pytest.fixture
@@ -236,3 +238,13 @@ def test_without_data_a_plan_says_that_a_budget_is_unknown(
         main(absent, arguments=["--out", f"{tmp_path}/runs", "--runner", "inline", "--plan", "--budget-hours", "1"])
     assert end.value.code == 0
     assert "Budget of 1 device-hours: what fits is unknown until all data is found" in capsys.readouterr().out
+
+
+def test_a_busy_machine_makes_every_task_dearer(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that gets half of a core takes twice as long, so that a budget for the whole study does not fit all of it."""
+    monkeypatch.setattr(Speeds, "free_share", 0.5)
+    monkeypatch.setattr(budget_start, "Ledger", Ledger)
+    with pytest.raises(UserError, match=r"the least study \(1 of 8 tuning points"):
+        run(study, tmp_path, 10)
+    monkeypatch.setattr(Speeds, "free_share", 1.0)
+    assert len(run(study, tmp_path, 10).trials)

@@ -66,6 +66,7 @@ def test_a_fork_runs_only_what_its_origin_lacks(copy_of_finished: Path, tiny_stu
     assert set(results(origin)) < set(results(forked))
     assert digests(copy_of_finished / "runs" / "tiny") == before
     assert origin.study["records_id"] != forked.study["records_id"]
+    assert forked.study["looked"] == [2]  # the answer of the origin, after which a seed was added
 
 
 def test_an_equal_fork_has_nothing_to_do(copy_of_finished: Path, tiny_study: Study, monkeypatch) -> None:
@@ -106,3 +107,10 @@ def test_a_fork_needs_another_name(copy_of_finished: Path, tiny_study: Study) ->
     """A fork under the study's own name would be the study."""
     with pytest.raises(UserError, match="--fork tiny: is the name of the study itself"):
         segsweep.run(tiny_study, out=copy_of_finished / "runs", fork="tiny", **HOW)
+
+
+def test_another_study_is_not_taken_for_a_fork(copy_of_finished: Path, tiny_study: Study) -> None:
+    """A name under which another study has records is refused; the same command continues a fork."""
+    segsweep.run(replace(tiny_study, name="other", seeds=1), out=copy_of_finished / "runs", **HOW)
+    with pytest.raises(UserError, match=r"--fork other: .*runs/other holds another study; give the variant a name that is free"):
+        segsweep.run(tiny_study, out=copy_of_finished / "runs", fork="other", **HOW)

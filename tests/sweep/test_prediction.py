@@ -24,6 +24,7 @@ from segsweep.sweep.prediction_text import prediction_lines
 from segsweep.sweep.progress import choose_view
 from segsweep.sweep.run_times import device_seconds, ended_since, run_times, share_of_core
 from segsweep.sweep.session import Purpose, Session, SessionConfig, open_session
+from segsweep.sweep.speeds import Speeds
 from segsweep.training import speed
 from segsweep.training.step import Stepper
 from segsweep.training.timings import Probe, Timings, read_timings
@@ -127,6 +128,7 @@ def test_a_run_that_a_budget_ends_is_compared_for_the_part_that_ran(
     """With a budget for some trials of each cell, the prediction is compared for the share of the work that was done."""
     probe = Probe(0.0002, 0.0001, at=time.time(), build_seconds=0.001, cpu_share=1.0)  # real trials take longer
     monkeypatch.setattr(speed, "_measure", lambda *_: probe)
+    monkeypatch.setattr(Speeds, "free_share", 1.0)
     step = Stepper.step
     monkeypatch.setattr(Stepper, "step", lambda *arguments: (time.sleep(0.02), step(*arguments))[1])
     study = replace(tiny_study, trials_per_cell=10, seeds=3, compare={**tiny_study.grids[0], "freeze": ["none"]})

@@ -77,5 +77,5 @@ def _time(hours: float) -> str:
     if pd.isna(hours):
         return "unknown hours"
     if hours < 1 / 60:
-        return f"{3600 * hours:.0f} s"
+        return "less than 1 min"
     return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.1f} h"
