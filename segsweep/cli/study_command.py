@@ -59,6 +59,7 @@ def plan(
 def rehearse(study: Study, folders: Folders, options: Options, mirror: MirrorOptions, console: Console) -> int:
     """Rehearse every cell, and print the cells that fail. Return 1 if any fails."""
     check_mirror(mirror, folders.study_folder(study))
+    study = at_last_look(study, folders.study_folder(study))
     records = check(study, folders, options, console)
     bad = records.trials[records.trials["status"] != "finished"]
     cells = records.trials["cell"].nunique()

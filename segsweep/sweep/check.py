@@ -63,4 +63,5 @@ def rehearsal_of(study: Study) -> Study:
         source_range=None,
         early_stopping=None,
         search=None,
+        looks=(),
     )

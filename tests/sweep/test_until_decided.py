@@ -15,6 +15,7 @@ from segsweep.config import Study, Target
 from segsweep.config.narrow import narrow
 from segsweep.errors import UserError
 from segsweep.records import Records
+from segsweep.sweep.check import rehearsal_of
 from segsweep.sweep.until_decided import next_look
 
 OPEN = "1 of 1 differences is open"
@@ -148,3 +149,8 @@ def test_seeds_that_are_added_after_an_answer_are_named(tiny: Study, tmp_path: P
     assert "seeds were added after an answer with 2, for which the intervals make no allowance" in str(grown.answer)
     again = segsweep.run(replace(plain, seeds=4), out=tmp_path / "runs", **HOW)
     assert again.study["looked"] == [2, 3]
+
+
+def test_a_rehearsal_does_not_grow() -> None:
+    """It has one seed, which decides nothing, and it must end after it."""
+    assert rehearsal_of(looking(3)).looks == ()
