@@ -30,7 +30,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 def with_search(study: Study, options: argparse.Namespace) -> Study:
     """Return the study as the search that the command line asks for.
 
-    A study without a search gets a name of its own, unless `--name` follows. Raises `UserError` for options of a search without
+    A study without a search gets another name, unless `--name` follows. Raises `UserError` for options of a search without
     one.
     """
     values: dict[str, Any] = {"trials": options.search, "sampler": options.sampler, "confirm": options.confirm}

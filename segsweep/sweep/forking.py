@@ -9,7 +9,7 @@ from segsweep.sweep.folders import Folders
 
 
 def origin_of(study: Study, folders: Folders) -> Records | None:
-    """Return the records from which a fork starts; None for a study that is no fork, or has records of its own already.
+    """Return the records from which a fork starts; None for a study that is no fork, or already has records.
 
     Raises `UserError` if the study that it starts from has no records.
     """

@@ -19,7 +19,7 @@ OF_SOURCES = ("source_", "ssl_")  # beginnings of the settings of sources
 class Dimension:
     """One decision of a search: a value of `axis` out of `tried`.
 
-    Where earlier decisions leave only a part of an axis's values, `name` lists them: it is then a dimension of its own.
+    Where earlier decisions leave only a part of an axis's values, `name` lists them: it is then a separate dimension.
     """
 
     name: str

@@ -12,7 +12,7 @@ class SharedStopping:
     """Applies a study's stopping rule to trials of different lengths, at equal shares of their planned epochs.
 
     `shortest` is the smallest number of planned epochs. The rule counts in its epochs: a trial of n epochs reaches epoch k of the
-    rule with the first reading after the share k / `shortest` of its own epochs. It is compared only then, by these readings.
+    rule with the first reading after the share k / `shortest` of its epochs. It is compared only then, by these readings.
     With equal lengths the rule works as in a cell. `add` announces a trial before its first reading.
     """
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from segsweep.config.shorter_run import ShorterRun, depends_on_length
 from segsweep.config.work import Trial
 from segsweep.continued import kept_checkpoint
-from segsweep.records.lines import declared, read_study
+from segsweep.records.fork import identity_of
 from segsweep.records.study_records import Records
 from segsweep.sweep.session import Session
 
@@ -20,7 +20,7 @@ def shorter_runs(session: Session) -> tuple[ShorterRun, ...]:
 def _lengths(session: Session, records: Records) -> Iterator[ShorterRun]:
     folders, study = session.config.folders, session.plan.study
     places = [folders.study_folder(study), *([folders.fork_of] if folders.fork_of is not None else [])]
-    identities = [str(read_study(place)["records_id"]) for place in places if declared(place)]
+    identities = [identity for place in places if (identity := identity_of(place)) is not None]
     finished = records.all_trials.loc[records.all_trials["status"] == "finished", LENGTH].drop_duplicates()
     for lengths in finished.astype(object).where(finished.notna(), None).itertuples(index=False):
         epochs, steps, validations = (None if each is None else int(each) for each in lengths)

@@ -150,24 +150,18 @@ def test_a_larger_budget_adds_points_and_says_what_becomes_of_confirmed_runs(
     assert {choice["points"] for choice in records.choices.values()} == {8}
 
 
+def arguments_for(folder: Path) -> list[str]:
+    """Return the command line that runs a study inline in a folder."""
+    return f"--out {folder}/runs --store {folder}/store --runner inline --device cpu --threads 1".split()
+
+
 @pytest.mark.parametrize("mode", [["--check"], ["--plan"], []])
 def test_too_small_limits_are_refused_alike(
     study: Study, tmp_path: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A plan, a rehearsal and a run refuse a budget and a deadline for less than one point and two seeds, with the least
     budget. That budget is then accepted."""
-    places = [
-        "--out",
-        f"{tmp_path}/runs",
-        "--store",
-        f"{tmp_path}/store",
-        "--runner",
-        "inline",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-    ]
+    places = arguments_for(tmp_path)
 
     def call(*limit: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as end:
@@ -194,18 +188,7 @@ def test_a_deadline_that_is_too_near_is_refused(study: Study, tmp_path: Path, mo
 
 def test_a_plan_states_what_fits(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a line, and as fields of the JSON object; the predicted time is that of the part that fits."""
-    places = [
-        "--out",
-        f"{tmp_path}/runs",
-        "--store",
-        f"{tmp_path}/store",
-        "--runner",
-        "inline",
-        "--device",
-        "cpu",
-        "--threads",
-        "1",
-    ]
+    places = arguments_for(tmp_path)
 
     def plan(*more: str) -> dict[str, object]:
         with pytest.raises(SystemExit):
